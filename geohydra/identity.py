@@ -1,0 +1,40 @@
+"""Fingerprints: the identity of an output, computed from all that it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def canonical(value: Any) -> str:
+    """One text for one value, and the same one after the value has been through JSON: keys are text and sorted as text.
+
+    Not a number and infinity are refused (ValueError).
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """The first 16 hex digits of the SHA-256 of the canonical text."""
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def fingerprint(step: str, *, version: int, config: Mapping[str, Any], needs: Mapping[str, str]) -> str:
+    """The identity of a step's output: the step and its version, its own slice of the config, and the
+    fingerprints of what it needs, by name."""
+    return digest({"step": step, "version": version, "config": config, "needs": needs})
+
+
+def _plain(value: Any) -> Any:
+    """JSON would turn a key such as 10 into text only after sorting, and then it would stand behind 2."""
+    if isinstance(value, Mapping):
+        return {_key(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else json.dumps(key)

@@ -1,0 +1,221 @@
+"""Immutable values that all parts share: shapes, windows, grids, images, scenes.
+
+Rows come before columns everywhere; arrays are `(band, row, col)`. A transform is the six numbers
+`(a, b, c, d, e, f)` of the affine map from pixel corners to the ground: `x = a*col + b*row + c`,
+`y = d*col + e*row + f`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bounds = tuple[float, float, float, float]
+"""`(left, bottom, right, top)`, in the units of the CRS that goes with it."""
+
+IGNORE = 255
+"""The label of a pixel that counts neither in a loss nor in a metric (uint8 labels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Rows and columns, both at least one."""
+
+    rows: int
+    cols: int
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.cols < 1:
+            raise ValueError(f"a shape needs at least one row and one column, not {self.rows} x {self.cols}")
+
+    @property
+    def size(self) -> int:
+        """Pixels."""
+        return self.rows * self.cols
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of pixels: its upper left corner and its shape. It may reach beyond its image."""
+
+    row: int
+    col: int
+    shape: Shape
+
+    @property
+    def row_stop(self) -> int:
+        """First row below the window."""
+        return self.row + self.shape.rows
+
+    @property
+    def col_stop(self) -> int:
+        """First column right of the window."""
+        return self.col + self.shape.cols
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices, for an array that holds the whole image."""
+        return slice(self.row, self.row_stop), slice(self.col, self.col_stop)
+
+    def within(self, image: Shape) -> bool:
+        """Whether no pixel lies outside an image of this shape."""
+        return self.row >= 0 and self.col >= 0 and self.row_stop <= image.rows and self.col_stop <= image.cols
+
+    def clip(self, image: Shape) -> Window | None:
+        """The part inside an image of this shape; None where there is none."""
+        return self.intersect(Window(0, 0, image))
+
+    def intersect(self, other: Window) -> Window | None:
+        """The pixels common to both; None where there are none."""
+        row, col = max(self.row, other.row), max(self.col, other.col)
+        rows, cols = min(self.row_stop, other.row_stop) - row, min(self.col_stop, other.col_stop) - col
+        return Window(row, col, Shape(rows, cols)) if rows > 0 and cols > 0 else None
+
+    def shift(self, rows: int, cols: int) -> Window:
+        """The window of the same shape, so many rows down and columns right."""
+        return Window(self.row + rows, self.col + cols, self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where pixels lie on the ground: CRS (any text that PROJ reads), transform, shape.
+
+    A CRS of "" means pixel coordinates without a place on the ground.
+    """
+
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+    shape: Shape
+
+    def __post_init__(self) -> None:
+        a, b, _, d, e, _ = self.transform
+        if a * e - b * d == 0:
+            raise ValueError(f"the transform {self.transform} maps all pixels onto a line")
+
+    def at(self, window: Window) -> Grid:
+        """The grid of a window of this one."""
+        a, b, c, d, e, f = self.transform
+        moved = (a, b, a * window.col + b * window.row + c, d, e, d * window.col + e * window.row + f)
+        return Grid(self.crs, moved, window.shape)
+
+    @property
+    def corners(self) -> tuple[tuple[float, float], ...]:
+        """Ground coordinates of the four outer corners: upper left, upper right, lower right, lower left."""
+        a, b, c, d, e, f = self.transform
+        rows, cols = self.shape.rows, self.shape.cols
+        ends = ((0, 0), (cols, 0), (cols, rows), (0, rows))
+        return tuple((a * col + b * row + c, d * col + e * row + f) for col, row in ends)
+
+    @property
+    def bounds(self) -> Bounds:
+        """The smallest upright rectangle around the corners."""
+        xs, ys = zip(*self.corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    @property
+    def resolution(self) -> tuple[float, float]:
+        """Height and width of one pixel on the ground, in units of the CRS."""
+        a, b, _, d, e, _ = self.transform
+        return float(np.hypot(b, e)), float(np.hypot(a, d))
+
+    @property
+    def upright(self) -> bool:
+        """Whether rows run along a parallel: no rotation, no shear."""
+        return self.transform[1] == 0 and self.transform[3] == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Pixels `(band, row, col)` in the dtype of the file, and which of them were measured `(row, col)`."""
+
+    pixels: NDArray[Any]
+    valid: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[1:] != self.valid.shape:
+            raise ValueError(f"pixels {self.pixels.shape} and validity {self.valid.shape} do not match")
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One raster file of a scene: which bands it brings, and where they stand in it (indexes from 1)."""
+
+    uri: str
+    bands: tuple[str, ...]
+    indexes: tuple[int, ...]
+    dtype: str
+    nodata: float | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.bands) != len(self.indexes) or not self.bands:
+            raise ValueError(f"{self.uri}: {len(self.bands)} band names for {len(self.indexes)} bands")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelAsset:
+    """The labels of one scene, as ingest wrote or found them.
+
+    kind "vector": a GeoParquet file of valid polygons in the CRS of the scene's grid, with a text column `class`.
+    kind "raster": any raster on any grid; `values` maps its pixel values to class names, others are unlabelled.
+    """
+
+    uri: str
+    kind: str
+    values: Mapping[int, str] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One place at one time: rasters, all to be read onto `grid`, and labels if any."""
+
+    id: str
+    grid: Grid
+    assets: tuple[Asset, ...]
+    labels: LabelAsset | None = None
+    time: datetime | None = None
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Band names, in the order of the assets."""
+        return tuple(band for asset in self.assets for band in asset.bands)
+
+
+@dataclass(frozen=True, slots=True)
+class LockEntry:
+    """One file that a plan stands on, as a cheap listing shows it: never opened for this."""
+
+    uri: str
+    size: int | None = None
+    etag: str | None = None
+    modified: str | None = None
+    role: str = "image"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Only what is known, for JSON."""
+        known = {"uri": self.uri, "size": self.size, "etag": self.etag, "modified": self.modified, "role": self.role}
+        return {key: value for key, value in known.items() if value is not None}
+
+
+def tile_windows(image: Shape, size: Shape, stride: Shape) -> Iterator[Window]:
+    """Windows of `size` every `stride`, row by row, that together cover the whole image.
+
+    The last window of a row or column is moved back inside; an image smaller than a window gets one window
+    that reaches beyond it.
+    """
+    for row in _starts(image.rows, size.rows, stride.rows):
+        for col in _starts(image.cols, size.cols, stride.cols):
+            yield Window(row, col, size)
+
+
+def _starts(length: int, size: int, stride: int) -> list[int]:
+    if length <= size:
+        return [0]
+    starts = list(range(0, length - size, stride))
+    return [*starts, length - size]
