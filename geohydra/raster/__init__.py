@@ -1,0 +1,1 @@
+"""Pixels: read onto a grid, counted, merged, written."""

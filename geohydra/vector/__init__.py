@@ -1,0 +1,1 @@
+"""Polygons: read, burnt into pixels, traced from pixels."""

@@ -1,0 +1,95 @@
+"""Reading polygons of any format: repaired, and in the CRS that is wanted."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import pyogrio
+import shapely
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj.exceptions import CRSError, ProjError
+
+from geohydra import storage
+from geohydra.errors import DataError, StoreError
+
+_PARQUET = {".parquet", ".geoparquet", ".pq"}
+
+
+def read_vectors(uri: str, *, crs: str, assume_crs: str | None = None) -> geopandas.GeoDataFrame:
+    """All features of a file with their properties: valid polygons in `crs`, file order kept, others left out.
+
+    `attrs` of the answer tell of what was mended: `repaired` (invalid polygons made valid), `dropped` (features that
+    are empty, or no polygons) and `found` (features in the file). Without a CRS in the file `assume_crs` holds.
+    Raises DataError where the file cannot be read, or its place on the ground is not known.
+    """
+    frame = _read(uri)
+    if frame.crs is None:
+        if assume_crs is None:
+            raise DataError(uri, "has no coordinate reference system (CRS)", "give it one (a shapefile needs its .prj file)")
+        frame = frame.set_crs(assume_crs)
+    repaired = _repaired(frame)
+    try:
+        projected = repaired.to_crs(crs)
+    except (CRSError, ProjError) as cause:
+        raise DataError(uri, f"cannot be brought into {crs} ({cause})", "check both CRS") from cause
+    outside = ~shapely.is_valid(projected.geometry.values) | projected.geometry.is_empty
+    if outside.any():
+        projected.loc[outside, projected.geometry.name] = shapely.make_valid(projected.geometry.values[outside])
+    answer = projected[_finite(projected.geometry)].reset_index(drop=True)
+    answer.attrs = {**repaired.attrs, "dropped": repaired.attrs["found"] - len(answer)}
+    return answer
+
+
+def _finite(geometry: Any) -> Any:
+    bounds = geometry.bounds.to_numpy()
+    return (abs(bounds) < float("inf")).all(axis=1)
+
+
+def _read(uri: str) -> geopandas.GeoDataFrame:
+    try:
+        path = storage.fetch(uri)
+    except (OSError, StoreError) as cause:
+        raise DataError(uri, f"cannot be fetched ({cause})", "check the address, the network and the credentials") from cause
+    if not path.exists():
+        raise DataError(uri, "there is no such file", "check the folder and the spelling")
+    if path.is_file() and path.stat().st_size == 0:
+        raise DataError(uri, "the file is empty", "fetch or write it again")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        frame = _parsed(uri, path)
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise DataError(uri, "holds a table without geometry", "give a file of polygons")
+    return frame
+
+
+def _parsed(uri: str, path: Path) -> Any:
+    try:
+        if path.suffix.lower() in _PARQUET:
+            return geopandas.read_parquet(path)
+        return pyogrio.read_dataframe(path)
+    except (DataSourceError, DataLayerError, OSError, ValueError, shapely.errors.GEOSException) as cause:
+        fact = str(cause).splitlines()[0]
+        raise DataError(uri, f"cannot be read as vectors ({fact})", "give GeoJSON, GeoPackage, GeoParquet or a shapefile") from cause
+
+
+def _repaired(frame: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+    """Valid polygons and multipolygons only: lines and points, and such parts of mended polygons, are left out."""
+    shapes = frame.geometry.force_2d()
+    broken = ~shapes.is_valid & shapes.notna() & ~shapes.is_empty
+    mended = shapes.where(~broken, shapely.make_valid(shapes.values)) if broken.any() else shapes
+    areal = mended.apply(polygons_of) if (mended.geom_type == "GeometryCollection").any() else mended
+    kept = areal.notna() & ~areal.is_empty & areal.geom_type.isin(["Polygon", "MultiPolygon"])
+    answer = frame.set_geometry(areal)[kept].copy()
+    answer.attrs = {"found": len(frame), "repaired": int((broken & kept).sum())}
+    return answer
+
+
+def polygons_of(shape: Any) -> Any:
+    """The polygons among the parts of a geometry, as one geometry; others are returned as they are."""
+    if shape is None or shape.geom_type != "GeometryCollection":
+        return shape
+    parts = [part for part in shape.geoms if part.geom_type in ("Polygon", "MultiPolygon")]
+    return shapely.union_all(parts)
