@@ -1,0 +1,211 @@
+"""The scenes of a run as STAC items in one `items.json`: what ingest writes, and all later steps read.
+
+The file is a STAC 1.1 ItemCollection with the projection extension, and plain GeoJSON as well: any GIS shows the footprints.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from geohydra import storage
+from geohydra.errors import DataError
+from geohydra.types import Asset, Grid, LabelAsset, Scene, Shape
+
+_FILE = "items.json"
+_PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+_UNDATED = {"datetime": None, "start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "2100-01-01T00:00:00Z"}
+"""STAC wants a time of every item: where it is not known, an interval that says nothing."""
+
+_OWN = {"datetime", "start_datetime", "end_datetime", "proj:code", "proj:wkt2", "proj:transform", "proj:shape", "geohydra:crs"}
+_EDGE = 8
+"""Pieces into which each side of a footprint is cut: straight lines bend when they are projected."""
+
+
+def write(scenes: Iterable[Scene], folder: Path) -> Path:
+    """Write `items.json` into a folder, whole or not at all; places below the folder are told relative to it."""
+    items = ",\n".join(json.dumps(_item(scene, folder.absolute()), allow_nan=False) for scene in scenes)
+    storage.write_bytes(str(folder / _FILE), f'{{"type": "FeatureCollection", "features": [\n{items}\n]}}\n'.encode())
+    return folder / _FILE
+
+
+def read(folder: Path) -> list[Scene]:
+    """The scenes of a folder, in the order in which they were written; URIs below the folder are absolute paths."""
+    path = folder / _FILE
+    try:
+        items = json.loads(path.read_bytes())["features"]
+        return [_scene(item, folder.absolute()) for item in items]
+    except FileNotFoundError as cause:
+        raise DataError(str(path), "there is no catalogue", "run ingest first") from cause
+    except (ValueError, KeyError, TypeError) as cause:
+        raise DataError(str(path), f"is no catalogue that ingest wrote ({cause!r})", "run ingest again") from cause
+
+
+def _item(scene: Scene, folder: Path) -> dict[str, Any]:
+    footprint = _footprint(scene.grid)
+    item: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": [_PROJECTION],
+        "id": scene.id,
+        "geometry": footprint,
+        "properties": {**scene.properties, **_time(scene.time), **_projection(scene.grid)},
+        "links": [],
+        "assets": {name: _asset(asset, folder) for name, asset in zip(_asset_names(scene), scene.assets, strict=True)},
+    }
+    if footprint is not None:
+        item["bbox"] = _bbox(footprint)
+    if scene.labels is not None:
+        item["assets"]["labels"] = _label_asset(scene.labels, folder)
+    return item
+
+
+def _asset_names(scene: Scene) -> list[str]:
+    if len(scene.assets) == 1:
+        return ["image"]
+    return [f"image-{'-'.join(asset.bands)}" for asset in scene.assets]
+
+
+def _time(time: datetime | None) -> dict[str, Any]:
+    if time is None:
+        return dict(_UNDATED)
+    moment = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return {"datetime": moment.isoformat().replace("+00:00", "Z")}
+
+
+def _projection(grid: Grid) -> dict[str, Any]:
+    told: dict[str, Any] = {"proj:code": None, "proj:transform": list(grid.transform), "proj:shape": [grid.shape.rows, grid.shape.cols]}
+    if _is_code(grid.crs):
+        return told | {"proj:code": grid.crs}
+    if grid.crs:
+        return told | {"proj:wkt2": _crs(grid.crs).to_wkt(), "geohydra:crs": grid.crs}
+    return told
+
+
+def _is_code(crs: str) -> bool:
+    authority, _, code = crs.partition(":")
+    return authority.isalnum() and authority.isupper() and code.replace("_", "").isalnum()
+
+
+def _asset(asset: Asset, folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "href": _relative(asset.uri, folder),
+        "roles": ["data"],
+        "bands": [{"name": band} for band in asset.bands],
+        "data_type": asset.dtype,
+        "geohydra:indexes": list(asset.indexes),
+    }
+    if asset.uri.lower().endswith((".tif", ".tiff")):
+        told["type"] = "image/tiff; application=geotiff"
+    if asset.nodata is not None:
+        told["nodata"] = asset.nodata if math.isfinite(asset.nodata) else str(asset.nodata)
+    return told
+
+
+def _label_asset(labels: LabelAsset, folder: Path) -> dict[str, Any]:
+    kinds = {"vector": "application/vnd.apache.parquet", "raster": "image/tiff; application=geotiff"}
+    return {
+        "href": _relative(labels.uri, folder),
+        "roles": ["labels"],
+        "type": kinds.get(labels.kind, "application/octet-stream"),
+        "geohydra:kind": labels.kind,
+        "geohydra:values": {str(value): name for value, name in labels.values.items()},
+        "geohydra:classes": list(labels.classes),
+    }
+
+
+def _relative(uri: str, folder: Path) -> str:
+    if not storage.is_local(uri):
+        return uri
+    path = storage.local_path(uri)
+    return f"./{path.relative_to(folder).as_posix()}" if path.is_relative_to(folder) else str(path)
+
+
+def _footprint(grid: Grid) -> dict[str, Any] | None:
+    """The outline in longitude and latitude; None where the place is not known."""
+    if not grid.crs:
+        return None
+    corners = grid.corners
+    ring = [_between(corners[side], corners[(side + 1) % 4], step / _EDGE) for side in range(4) for step in range(_EDGE)]
+    xs, ys = _to_lonlat(grid.crs).transform(*zip(*ring, strict=True))
+    points = [[round(float(x), 9), round(float(y), 9)] for x, y in zip(xs, ys, strict=True)]
+    if not all(math.isfinite(value) for point in points for value in point):
+        return None
+    return {"type": "Polygon", "coordinates": [_counterclockwise([*points, points[0]])]}
+
+
+def _between(start: tuple[float, float], stop: tuple[float, float], share: float) -> tuple[float, float]:
+    return start[0] + (stop[0] - start[0]) * share, start[1] + (stop[1] - start[1]) * share
+
+
+def _counterclockwise(ring: list[list[float]]) -> list[list[float]]:
+    area = sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring))
+    return ring if area > 0 else ring[::-1]
+
+
+def _bbox(footprint: Mapping[str, Any]) -> list[float]:
+    xs, ys = zip(*footprint["coordinates"][0], strict=True)
+    return [min(xs), min(ys), max(xs), max(ys)]
+
+
+@cache
+def _crs(text: str) -> Any:
+    from pyproj import CRS
+
+    return CRS.from_user_input(text)
+
+
+@cache
+def _to_lonlat(crs: str) -> Any:
+    from pyproj import Transformer
+
+    return Transformer.from_crs(_crs(crs), "EPSG:4326", always_xy=True)
+
+
+def _scene(item: Mapping[str, Any], folder: Path) -> Scene:
+    told = item["properties"]
+    assets = dict(item["assets"])
+    labels = assets.pop("labels", None)
+    a, b, c, d, e, f = told["proj:transform"]
+    crs = told.get("geohydra:crs") or told.get("proj:code") or told.get("proj:wkt2") or ""
+    rows, cols = told["proj:shape"]
+    return Scene(
+        id=item["id"],
+        grid=Grid(crs, (a, b, c, d, e, f), Shape(rows, cols)),
+        assets=tuple(_read_asset(asset, folder) for asset in assets.values()),
+        labels=None if labels is None else _read_labels(labels, folder),
+        time=datetime.fromisoformat(told["datetime"]) if told.get("datetime") else None,
+        properties={key: value for key, value in told.items() if key not in _OWN},
+    )
+
+
+def _read_asset(asset: Mapping[str, Any], folder: Path) -> Asset:
+    nodata = asset.get("nodata")
+    bands: Sequence[Mapping[str, Any]] = asset["bands"]
+    names = tuple(band["name"] for band in bands)
+    return Asset(
+        uri=_absolute(asset["href"], folder),
+        bands=names,
+        indexes=tuple(asset.get("geohydra:indexes") or range(1, len(names) + 1)),
+        dtype=asset["data_type"],
+        nodata=None if nodata is None else float(nodata),
+    )
+
+
+def _read_labels(asset: Mapping[str, Any], folder: Path) -> LabelAsset:
+    values = {int(value): name for value, name in asset.get("geohydra:values", {}).items()}
+    return LabelAsset(_absolute(asset["href"], folder), asset["geohydra:kind"], values, tuple(asset.get("geohydra:classes", ())))
+
+
+def _absolute(href: str, folder: Path) -> str:
+    """A place of the catalogue: relative ones stand below its folder."""
+    if not storage.is_local(href):
+        return href
+    return href if href.startswith("/") else os.path.normpath(folder / href)

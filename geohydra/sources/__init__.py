@@ -1,0 +1,1 @@
+"""Where imagery and labels come from, one file a data source."""

@@ -1,0 +1,147 @@
+"""The built-in world: scenes of farmland with villages, made from a seed. Nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from geohydra.sources.inspection import Inspection
+from geohydra.types import Asset, Grid, LabelAsset, LockEntry, Scene, Shape
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from geohydra.sources.world import Place
+
+_CRS = "EPSG:32632"
+_ORIGIN = (560_000.0, 5_934_000.0)
+_FIRST_DAY = datetime(2024, 6, 1, 10, 30, tzinfo=UTC)
+_BANDS = ("red", "green", "blue", "nir")
+_CLASSES = ("field", "water", "road", "building")
+
+
+class Demo:
+    """Square scenes of `size` pixels, side by side in UTM zone 32 with gaps between them: the same seed gives the same bytes.
+
+    Pixels are reflectance times 10000 (uint16) in red, green, blue and near infrared; 0 is nodata: every third scene is cut by
+    the edge of a swath. Labels are polygons of fields, water, roads and buildings; meadows, gardens and woods have none.
+    """
+
+    def __init__(
+        self,
+        *,
+        scenes: Annotated[int, Field(ge=1, le=1000)] = 6,
+        size: Annotated[int, Field(ge=64, le=8192)] = 768,
+        resolution: Annotated[float, Field(ge=0.25, le=5.0)] = 1.0,
+        seed: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
+        self._count = scenes
+        self._size = size
+        self._resolution = float(resolution)
+        self._seed = seed
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Four, always the same."""
+        return _BANDS
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Four, always the same."""
+        return _CLASSES
+
+    def lock(self) -> Sequence[LockEntry]:
+        """It stands on no file."""
+        return ()
+
+    def inspect(self, lock: Sequence[LockEntry]) -> Inspection:  # noqa: ARG002 (it stands on no file)
+        """What would be made."""
+        shape = f"{self._size} x {self._size}"
+        made = {
+            "crs": _CRS,
+            "resolution": f"{self._resolution:g}",
+            "shape": shape,
+            "bands": ", ".join(_BANDS),
+            "dtype": "uint16",
+            "nodata": "0",
+        }
+        rows = [{"scene": name, **made, "labels": "made with it", "verdict": "good"} for name in self._names()]
+        return Inspection(rows=rows, classes=frozenset(_CLASSES), bands=_BANDS)
+
+    def scenes(
+        self,
+        lock: Sequence[LockEntry],  # noqa: ARG002 (it stands on no file)
+        folder: Path,
+        progress: Callable[[int, int, str], None],
+    ) -> Iterator[Scene]:
+        """Make every scene, with its labels as GeoJSON (to look at) and as GeoParquet."""
+        for number, name in enumerate(self._names()):
+            progress(number, self._count, name)
+            yield self._scene(number, name, folder)
+        progress(self._count, self._count, "")
+
+    def _names(self) -> list[str]:
+        return [f"place-{number:02d}" for number in range(1, self._count + 1)]
+
+    def _scene(self, number: int, name: str, folder: Path) -> Scene:
+        import numpy as np
+
+        from geohydra.sources.painting import paint
+        from geohydra.sources.world import make_place
+
+        rng = np.random.default_rng([self._seed, number])
+        place = make_place(rng, self._size * self._resolution)
+        pixels = paint(place, rng, size=self._size)
+        if number % 3 == 2:
+            _cut(pixels, rng)
+        grid = self._grid(number)
+        uri = str(_write_image(folder / "images" / f"{name}.tif", pixels, grid))
+        labels, told = _write_labels(folder / "labels", name, place, grid)
+        assets = (Asset(uri, _BANDS, (1, 2, 3, 4), "uint16", 0.0),)
+        return Scene(name, grid, assets, labels, _FIRST_DAY + timedelta(days=number), {"geohydra:labels": told})
+
+    def _grid(self, number: int) -> Grid:
+        """Places stand in rows of three, a tenth of their size apart."""
+        step = 1.1 * self._size * self._resolution
+        row, col = divmod(number, 3)
+        left, top = _ORIGIN[0] + col * step, _ORIGIN[1] - row * step
+        return Grid(_CRS, (self._resolution, 0.0, left, 0.0, -self._resolution, top), Shape(self._size, self._size))
+
+
+def _cut(pixels: NDArray[np.uint16], rng: np.random.Generator) -> None:
+    """The edge of a swath: beyond a slanted line nothing was measured."""
+    import numpy as np
+
+    size = pixels.shape[1]
+    rows, cols = np.mgrid[:size, :size]
+    edge = size * rng.uniform(0.86, 0.94) + (rows - size / 2) * rng.uniform(-0.28, -0.14)
+    pixels[:, cols > edge] = 0
+
+
+def _write_image(path: Path, pixels: NDArray[np.uint16], grid: Grid) -> Path:
+    from geohydra.raster.write import CogWriter
+
+    with CogWriter(path, grid=grid, bands=len(_BANDS), dtype="uint16", nodata=0, descriptions=_BANDS, block=256) as writer:
+        writer.write(0, pixels)
+    return path
+
+
+def _write_labels(folder: Path, name: str, place: Place, grid: Grid) -> tuple[LabelAsset, dict[str, int]]:
+    import geopandas
+    from shapely import affinity
+
+    from geohydra.sources.labels import counted, write_labels
+
+    corner = grid.bounds[:2]
+    found = list(place.features())
+    columns: dict[str, Any] = {"class": [kind for kind, _ in found], "id": [f"{name}-{number}" for number in range(1, len(found) + 1)]}
+    shapes = [affinity.translate(area, *corner) for _, area in found]
+    frame = geopandas.GeoDataFrame(columns, geometry=shapes, crs=grid.crs)
+    uri = write_labels(frame, folder / f"{name}.parquet")
+    frame.to_crs("EPSG:4326").to_file(folder / f"{name}.geojson", driver="GeoJSON", engine="pyogrio", COORDINATE_PRECISION=8, RFC7946="YES")
+    return LabelAsset(uri, "vector", classes=_CLASSES), counted(frame)

@@ -1,0 +1,121 @@
+"""What ingest tells of the scenes it found: a table, and a map of footprints and labels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geohydra.types import Scene
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from geohydra.report import Report
+
+_DRAWN = 20_000
+"""Polygons on the map at most: more are no longer told apart."""
+
+
+def described(scene: Scene) -> dict[str, str]:
+    """One scene in words: where, how fine, how large, what of."""
+    grid = scene.grid
+    heights = dict.fromkeys(f"{size:.6g}" for size in grid.resolution)
+    return {
+        "scene": scene.id,
+        "crs": (grid.crs if len(grid.crs) < 30 else grid.crs[:27] + "...") or "none",
+        "resolution": " x ".join(heights),
+        "shape": f"{grid.shape.rows} x {grid.shape.cols}",
+        "bands": ", ".join(scene.bands),
+        "dtype": ", ".join(dict.fromkeys(asset.dtype for asset in scene.assets)),
+        "nodata": ", ".join(dict.fromkeys("none" if asset.nodata is None else f"{asset.nodata:g}" for asset in scene.assets)),
+    }
+
+
+def summarise(scenes: Sequence[Scene], folder: Path, report: Report) -> None:
+    """Put the table of scenes, the notes of the source and the map into a report."""
+    pixels = sum(scene.grid.shape.size for scene in scenes)
+    report.metrics({"ingest/scenes": len(scenes), "ingest/megapixels": pixels / 1e6, **_totals(scenes)})
+    report.table("scenes", _table(scenes))
+    for note in notes_in(folder):
+        report.note(note)
+    places = dict.fromkeys(scene.grid.crs for scene in scenes if scene.grid.crs)
+    for number, crs in enumerate(places, start=1):
+        name = "footprints" if len(places) == 1 else f"footprints_{number}"
+        report.figure(name, footprints([scene for scene in scenes if scene.grid.crs == crs]))
+
+
+def notes_in(folder: Path) -> list[str]:
+    """What a source told of what it mended or left out, a sentence each."""
+    path = folder / "notes.txt"
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def footprints(scenes: Sequence[Scene]) -> bytes:
+    """A map of scenes of one CRS with their polygon labels, as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Polygon
+
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    _draw_labels(scenes, axes)
+    for scene in scenes:
+        axes.add_patch(Polygon(scene.grid.corners, fill=False, edgecolor="#22262b", linewidth=1))
+    if len(scenes) <= 40:
+        for scene in scenes:
+            left, _, _, top = scene.grid.bounds
+            axes.annotate(scene.id, (left, top), (3, -9), textcoords="offset points", fontsize=7)
+    axes.autoscale_view()
+    axes.set_aspect("equal")
+    axes.ticklabel_format(useOffset=False, style="plain")
+    axes.tick_params(labelsize=7)
+    axes.set_title(f"{len(scenes)} scenes in {scenes[0].grid.crs[:40]}", fontsize=10)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    return stream.getvalue()
+
+
+def _draw_labels(scenes: Sequence[Scene], axes: Axes) -> None:
+    import geopandas
+
+    from geohydra.pictures import palette
+
+    names = list(dict.fromkeys(name for scene in scenes if scene.labels for name in scene.labels.classes))
+    colors = {name: tuple(part / 255 for part in color) for name, color in zip(names, palette(names), strict=True)}
+    room = _DRAWN
+    for scene in scenes:
+        if scene.labels is None or scene.labels.kind != "vector" or room <= 0:
+            continue
+        frame = geopandas.read_parquet(scene.labels.uri)[:room]
+        room -= len(frame)
+        for name, part in frame.groupby("class"):
+            part.plot(ax=axes, color=[colors.get(str(name), (0.5, 0.5, 0.5))], linewidth=0)
+    if 0 < len(names) <= 20:
+        _legend(axes, colors)
+
+
+def _legend(axes: Axes, colors: Mapping[str, Any]) -> None:
+    from matplotlib.patches import Patch
+
+    axes.legend(handles=[Patch(color=color, label=name) for name, color in colors.items()], fontsize=7, loc="upper right")
+
+
+def _totals(scenes: Sequence[Scene]) -> dict[str, float]:
+    counts: dict[str, float] = {}
+    for scene in scenes:
+        for name, count in scene.properties.get("geohydra:labels", {}).items():
+            counts[f"ingest/labels/{name}"] = counts.get(f"ingest/labels/{name}", 0) + count
+    return counts
+
+
+def _table(scenes: Sequence[Scene]) -> dict[str, list[Any]]:
+    rows = [described(scene) for scene in scenes]
+    table: dict[str, list[Any]] = {key: [row[key] for row in rows] for key in rows[0]}
+    table["labels"] = [scene.labels.kind if scene.labels else "none" for scene in scenes]
+    told = [scene.properties.get("geohydra:labels", {}) for scene in scenes]
+    for name in sorted({name for counts in told for name in counts}):
+        table[name] = [counts.get(name, 0) for counts in told]
+    return table

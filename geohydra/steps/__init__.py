@@ -1,0 +1,1 @@
+"""The verbs of a run, one module each: `VERSION` and `run(config, work)`."""
