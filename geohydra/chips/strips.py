@@ -1,0 +1,167 @@
+"""Windows of a scene served from strips that roll down it: every pixel is read, and every label burnt, once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geohydra.chips.sampling import Candidate
+from geohydra.task import Ground
+from geohydra.types import IGNORE, Grid, Image, Shape, Window
+
+Arrays = tuple[NDArray[Any], ...]
+"""Arrays whose last two axes are rows and columns."""
+
+_WIDE = 8192
+"""Columns of a panel, at most, beyond one chip: what bounds memory for a very wide scene."""
+
+_SPARSE = 3
+"""Windows that together cover less than one part in so many are read one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Columns of a scene, read down to the row `stop` in strips that end at multiples of `step`."""
+
+    col: int
+    cols: int
+    step: int
+    stop: int
+
+    def strip(self, row: int) -> Window:
+        """The strip that begins at a row."""
+        stop = min((row // self.step + 1) * self.step, self.stop)
+        return Window(row, self.col, Shape(stop - row, self.cols))
+
+
+class Rolling:
+    """Rows of a panel of columns, from `fetch`; windows must come by row, lie within the panel and end before `stop`.
+
+    With a pool of one thread the next strip is fetched while this one is in use.
+    """
+
+    def __init__(self, fetch: Callable[[Window], Arrays], panel: Panel, *, pool: Executor | None = None) -> None:
+        self._fetch, self._panel, self._pool = fetch, panel, pool
+        self._top = self._bottom = 0
+        self._held: Arrays = ()
+        self._ahead: tuple[Window, Future[Arrays]] | None = None
+
+    def read(self, window: Window) -> Arrays:
+        """Views of the rows at hand: good until the next read."""
+        self._roll(window.row, window.row_stop)
+        rows = slice(window.row - self._top, window.row_stop - self._top)
+        cols = slice(window.col - self._panel.col, window.col_stop - self._panel.col)
+        return tuple(array[..., rows, cols] for array in self._held)
+
+    def _roll(self, top: int, bottom: int) -> None:
+        if top >= self._bottom:
+            on_its_way = self._ahead is not None and top < self._ahead[0].row_stop
+            self._held = ()
+            self._top = self._bottom = self._bottom if on_its_way else top
+        while self._bottom < bottom:
+            strip = self._panel.strip(self._bottom)
+            fresh = self._take(strip)
+            kept = [array[..., max(0, top - self._top) :, :] for array in self._held]
+            self._held = tuple(np.concatenate(pair, axis=-2) for pair in zip(kept, fresh, strict=True)) if kept else fresh
+            self._top, self._bottom = max(top, self._top) if kept else strip.row, strip.row_stop
+
+    def _take(self, strip: Window) -> Arrays:
+        ahead, self._ahead = self._ahead, None
+        found = ahead[1].result() if ahead else ()
+        if ahead is None or ahead[0] != strip:
+            found = self._fetch(strip)
+        if self._pool is not None and strip.row_stop < self._panel.stop:
+            coming = self._panel.strip(strip.row_stop)
+            self._ahead = coming, self._pool.submit(self._fetch, coming)
+        return found
+
+
+class RollingGround:
+    """The ground of a panel: each way of numbering classes is burnt once a strip."""
+
+    def __init__(self, ground: Ground, panel: Panel) -> None:
+        self._ground, self._panel = ground, panel
+        self._burnt: dict[tuple[tuple[tuple[str, int], ...], int], Rolling] = {}
+
+    @property
+    def grid(self) -> Grid:
+        return self._ground.grid
+
+    def mask(self, window: Window, *, ids: Mapping[str, int], background: int) -> NDArray[np.uint8]:
+        key = (tuple(ids.items()), background)
+        if key not in self._burnt:
+            self._burnt[key] = self._rolling(dict(ids), background)
+        return self._burnt[key].read(window)[0]
+
+    def counts(self, window: Window, valid: NDArray[np.bool_], classes: Sequence[str]) -> dict[str, int]:
+        """Valid pixels of each class in a window, from a mask at hand where one tells them all apart."""
+        ids, background = self._numbering(classes)
+        mask = self.mask(window, ids=ids, background=background)
+        if valid.all():
+            return {name: int(np.count_nonzero(mask == ids[name])) for name in classes}
+        return {name: int(np.count_nonzero((mask == ids[name]) & valid)) for name in classes}
+
+    def _numbering(self, classes: Sequence[str]) -> tuple[dict[str, int], int]:
+        for pairs, background in self._burnt:
+            ids = dict(pairs)
+            wanted = [ids.get(name, background) for name in classes]
+            others = {background, IGNORE, *(number for name, number in ids.items() if name not in classes)}
+            if len(set(wanted)) == len(wanted) and others.isdisjoint(wanted):
+                return ids, background
+        return {name: place for place, name in enumerate(classes)}, len(classes)
+
+    def _rolling(self, ids: dict[str, int], background: int) -> Rolling:
+        def burn(window: Window) -> Arrays:
+            return (self._ground.mask(window, ids=ids, background=background),)
+
+        return Rolling(burn, self._panel)
+
+
+def rolling_image(read: Callable[[Window], Image], panel: Panel, *, pool: Executor | None = None) -> Callable[[Window], Image]:
+    """A reader of windows, from a reader of strips."""
+
+    def strip(window: Window) -> Arrays:
+        image = read(window)
+        return image.pixels, image.valid
+
+    held = Rolling(strip, panel, pool=pool)
+
+    def view(window: Window) -> Image:
+        pixels, valid = held.read(window)
+        return Image(pixels, valid)
+
+    return view
+
+
+def panels(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Candidates that share strips, by row: few columns at a time, and scattered ones alone."""
+    groups: dict[int, list[Candidate]] = {}
+    for candidate in candidates:
+        groups.setdefault(candidate.window.col // _WIDE, []).append(candidate)
+    for _, members in sorted(groups.items()):
+        ordered = sorted(members, key=lambda candidate: (candidate.window.row, candidate.window.col))
+        if _sparse(ordered):
+            yield from ([candidate] for candidate in ordered)
+        else:
+            yield ordered
+
+
+def panel_of(members: Sequence[Candidate], *, block: int) -> Panel:
+    """The columns and rows that some candidates need, in strips of whole blocks at least as high as a chip."""
+    windows = [candidate.window for candidate in members]
+    col = min(window.col for window in windows)
+    high = max(window.shape.rows for window in windows)
+    stop = max(window.row_stop for window in windows)
+    step = -(-high // block) * block if len(members) > 1 else stop
+    return Panel(col, max(window.col_stop for window in windows) - col, step, stop)
+
+
+def _sparse(members: Sequence[Candidate]) -> bool:
+    panel = panel_of(members, block=1)
+    rows = panel.stop - members[0].window.row
+    return sum(candidate.window.shape.size for candidate in members) * _SPARSE < rows * panel.cols

@@ -1,0 +1,96 @@
+"""The chip step, and the analyze step that runs beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from geohydra import catalogue
+from geohydra.chips.index import read_index, read_splits
+from geohydra.report import read_metrics
+from geohydra.steps import chip
+from geohydra.types import Asset, Grid, LabelAsset, Scene, Shape
+from geohydra.work import Request, Resources, Work, perform
+
+TASK = {"_target_": "geohydra.tasks.semantic_segmentation.SemanticSegmentation", "classes": ["water"]}
+CHIP = {"_target_": "geohydra.chips.sampling.Sliding", "size": 32, "split": {"_target_": "geohydra.chips.splits.Blocks"}}
+
+
+@pytest.fixture
+def ingested(tmp_path: Path) -> Path:
+    """An ingest output with one scene of 128 x 160 pixels, its upper half water."""
+    folder = tmp_path / "store" / "ingest" / "0123456789abcdef"
+    folder.mkdir(parents=True)
+    grid = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), Shape(128, 160))
+    profile = {"driver": "GTiff", "height": 128, "width": 160, "dtype": "uint8", "crs": grid.crs, "transform": Affine(*grid.transform)}
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 128, 160)).astype(np.uint8)
+    labels = np.zeros((1, 128, 160), np.uint8)
+    labels[:, :, ::2] = 1
+    for name, array in (("image", pixels), ("labels", labels)):
+        with rasterio.open(folder / f"{name}.tif", "w", count=len(array), **profile) as file:
+            file.write(array)
+    asset = Asset(str(folder / "image.tif"), ("red", "green", "blue"), (1, 2, 3), "uint8")
+    scene = Scene("field", grid, (asset,), LabelAsset(str(folder / "labels.tif"), "raster", {1: "water"}, ("water",)))
+    catalogue.write([scene], folder)
+    (folder / "manifest.json").write_text("{}")
+    return folder
+
+
+def work(ingested: Path, tmp_path: Path) -> Work:
+    (tmp_path / "work").mkdir(exist_ok=True)
+    return Work({"ingest": str(ingested)}, tmp_path / "work", Resources())
+
+
+def test_index_splits_store_and_report_are_written(ingested, tmp_path):
+    at = work(ingested, tmp_path)
+
+    chip.run({"task": TASK, "chip": CHIP, "seed": 0}, at)
+
+    assert len(read_index(at.out)) == 20
+    assert {region.split for region in read_splits(at.out)} == {"train", "val", "test"}
+    assert (at.out / "chips" / "image.raw").stat().st_size == 20 * 3 * 32 * 32
+    report = at.out / "report"
+    assert sorted(path.stem for path in (report / "figures").iterdir()) == ["chips", "split_map"]
+    metrics = read_metrics(report)
+    assert metrics["chips/train"] + metrics["chips/val"] + metrics["chips/test"] == 20
+
+
+def test_the_balance_adds_up(ingested, tmp_path):
+    import pyarrow.parquet as pq
+
+    at = work(ingested, tmp_path)
+    chip.run({"task": TASK, "chip": CHIP, "seed": 0}, at)
+
+    table = pq.read_table(at.out / "report" / "tables" / "balance.parquet").to_pydict()
+
+    assert table["split"] == ["train", "val", "test"]
+    assert sum(table["pixels"]) == 128 * 160
+    assert table["water"] == [0.5, 0.5, 0.5]
+
+
+def test_it_publishes_through_the_store(ingested, tmp_path):
+    request = Request("chip", {"task": TASK, "chip": CHIP, "seed": 0}, {"ingest": str(ingested)}, str(tmp_path / "store"))
+
+    uri = perform(request)
+
+    manifest = json.loads((Path(uri) / "manifest.json").read_text())
+    assert {"chips/store.json", "index.parquet", "splits.parquet", "report/report.html"} <= {file["path"] for file in manifest["files"]}
+    assert perform(request) == uri
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_every_shipped_choice_cuts_chips(chip_option, repository, ingested, tmp_path, stored):
+    import yaml
+
+    node = yaml.safe_load((repository / "conf" / "chip" / f"{chip_option}.yaml").read_text()) | {"size": 32, "stored": stored}
+    node["split"] |= {"val": 0.0, "test": 0.0}
+    at = work(ingested, tmp_path)
+
+    chip.run({"task": TASK, "chip": node, "seed": 0}, at)
+
+    assert (at.out / "chips").exists() == stored
