@@ -1,0 +1,81 @@
+"""Weights to begin a training with: a file of tensors by path or URI, never a pickle of objects."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from geohydra.errors import ConfigError, DataError
+from geohydra.storage import fetch
+
+Weights = Mapping[str, torch.Tensor]
+
+WHERE = "model.weights"
+
+
+def is_place(weights: str) -> bool:
+    """Whether this names a file or folder, and not weights that a library knows by name."""
+    return "/" in weights or weights.endswith((".safetensors", ".pt", ".pth", ".ckpt", ".bin"))
+
+
+def load_start(network: nn.Module, uri: str) -> None:
+    """Put weights into a network: of a whole one, or of its encoder alone.
+
+    The first layer is adapted to the bands; layers of another shape, such as a head for other classes, stay as they were.
+    Raises ConfigError where hardly anything fits.
+    """
+    known = network.state_dict()
+    given = _named_alike(read_weights(uri), known)
+    adapted = {name: _adapt(value, known[name]) for name, value in given.items() if name in known}
+    fitting = {name: value for name, value in adapted.items() if value.shape == known[name].shape}
+    encoder = [name for name in known if name.startswith("encoder.")] or list(known)
+    found = sum(name in fitting for name in encoder)
+    if 2 * found < len(encoder):
+        problem = f"{uri} is for another network: {found} of the encoder's {len(encoder)} arrays fit"
+        raise ConfigError(WHERE, problem, "choose the architecture and the encoder that it was trained with")
+    network.load_state_dict(fitting, strict=False)
+
+
+def read_weights(uri: str) -> Weights:
+    """The tensors of a safetensors file, of a torch file of plain tensors, or of a model folder."""
+    try:
+        path = fetch(uri)
+        path = path / "weights.safetensors" if path.is_dir() else path
+        return load_file(path) if path.suffix == ".safetensors" else _read_torch(path)
+    except FileNotFoundError as cause:
+        raise ConfigError(WHERE, f"there is no file {uri}") from cause
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as cause:
+        reason = str(cause).splitlines()[0][:200] if str(cause) else type(cause).__name__
+        hint = "objects are never loaded from a file: save a state dict, best as safetensors"
+        raise DataError(uri, f"it holds no plain weights ({reason})", hint) from cause
+
+
+def _read_torch(path: Path) -> Weights:
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not any(isinstance(value, torch.Tensor) for value in content.values()):
+        raise DataError(str(path), "it holds no state dict", "save one with torch.save(network.state_dict(), path)")
+    return {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+def _named_alike(weights: Weights, known: Weights) -> Weights:
+    """The weights under the names of the network, whatever stands before them: take what fits best."""
+    plain = {name.removeprefix("module.").removeprefix("model.").removeprefix("network."): value for name, value in weights.items()}
+    choices: list[Weights] = [weights, plain, {f"encoder.{name}": value for name, value in plain.items()}]
+    return max(choices, key=lambda choice: sum(name in known for name in choice))
+
+
+def _adapt(value: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """A convolution's weights for another number of bands: its own bands in turn, scaled to the same sum."""
+    fits = value.ndim == 4 and wanted.ndim == 4 and value.shape[0] == wanted.shape[0] and value.shape[2:] == wanted.shape[2:]
+    if not fits or value.shape[1] == wanted.shape[1]:
+        return value
+    places = torch.arange(wanted.shape[1]) % value.shape[1]
+    return value[:, places] * (value.shape[1] / wanted.shape[1])

@@ -1,0 +1,1 @@
+"""What can be asked of imagery: one file a task type."""

@@ -1,0 +1,208 @@
+"""Which class each pixel belongs to: land cover, clouds, building masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from geohydra.build import near
+from geohydra.errors import ConfigError
+from geohydra.types import IGNORE, Scene, Window
+
+if TYPE_CHECKING:
+    import torch
+
+    from geohydra.report import Report
+    from geohydra.task import Batch, Ground, Model, Pair, Target, Trained
+    from geohydra.work import Work
+
+Name = Annotated[str, Field(min_length=1)]
+Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+class SemanticSegmentation:
+    """One class for each pixel.
+
+    `classes`: the labels to learn; where two cover a pixel, the later one lies above. `background`: what a pixel without a
+    label is; null where labels are sparse: then such pixels are unknown, and count neither in the loss nor in a metric.
+    `ignore`: labels whose pixels are unknown too. `colors`: `#rrggbb` by class; others are chosen.
+    """
+
+    monitor = "iou"
+
+    def __init__(
+        self,
+        *,
+        classes: Annotated[list[Name], Field(min_length=1)],
+        background: Name | None = "background",
+        ignore: list[Name] | None = None,
+        colors: dict[str, Color] | None = None,
+    ) -> None:
+        self.background = background
+        self.labels = tuple(classes)
+        self.classes = self.labels if background is None else (background, *self.labels)
+        self.ignore = tuple(ignore or ())
+        self.colors: Mapping[str, str] = dict(colors or {})
+        _check_names(self)
+        ids = {name: place for place, name in enumerate(self.classes) if name != background}
+        self.ids = ids | dict.fromkeys(self.ignore, IGNORE)
+
+    def target(self, ground: Ground, window: Window) -> Target:
+        """`mask`: class ids, uint8 `(row, col)`; IGNORE where nothing is known."""
+        return {"mask": ground.mask(window, ids=self.ids, background=IGNORE if self.background is None else 0)}
+
+    def network(self, model: Model, *, channels: int) -> torch.nn.Module:
+        """The model with one output channel a class."""
+        return model.build(channels=channels, classes=len(self.classes))
+
+    def loss(self, loss: Any, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The loss over pixels that were measured and are labelled."""
+        value: torch.Tensor = loss(outputs, truth(batch).long())
+        return value
+
+    def scores(self) -> DenseScores:
+        """Metrics of one split and one epoch."""
+        return DenseScores(self.classes)
+
+    def review(self) -> DenseReview:
+        """The same, with all that is shown of the best network."""
+        return DenseReview(self)
+
+    def predict(self, scene: Scene, trained: Trained, settings: Any, out: Path, work: Work) -> dict[str, Any]:
+        """A class map, and by choice probabilities and polygons."""
+        from geohydra.prediction.dense import predict_scene
+
+        return predict_scene(
+            scene, trained, settings, out=out, work=work, classes=self.classes, colors=self.colors, background=self.background
+        )
+
+    def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
+        """Scores, curves and pictures of the pixels of a split."""
+        from geohydra.evaluation.dense import evaluate
+
+        return evaluate(self, pairs, split=split, settings=settings, work=work)
+
+
+class DenseScores:
+    """Metrics of class maps, from one confusion matrix."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        from geohydra.training.metrics import Confusion
+
+        self.classes = tuple(classes)
+        self.confusion = Confusion(len(self.classes))
+
+    def update(self, outputs: torch.Tensor, batch: Batch) -> None:
+        """Add the network's outputs for a batch."""
+        from geohydra.training.metrics import answers
+
+        self.confusion.update(answers(outputs), truth(batch))
+
+    def compute(self) -> dict[str, float]:
+        """Means over classes, accuracy, and each class's IoU; see geohydra.evaluation.scores."""
+        from geohydra.evaluation.scores import headline
+
+        values = headline(self.confusion.matrix, self.classes)
+        return {key: value for key, value in values.items() if key in {"iou", "f1", "accuracy"} or key.startswith("iou/")}
+
+
+class DenseReview(DenseScores):
+    """What is shown of a network: its confusion matrix, scores by class, the threshold of two classes, and some chips."""
+
+    shown = 6
+
+    def __init__(self, task: SemanticSegmentation) -> None:
+        from geohydra.evaluation.curves import LEVELS
+        from geohydra.training.metrics import Levels
+
+        super().__init__(task.classes)
+        self.task = task
+        self.levels = Levels(LEVELS) if len(task.classes) == 2 else None
+        self._chips: list[list[Any]] = []
+
+    def update(self, outputs: torch.Tensor, batch: Batch) -> None:
+        """Add the network's outputs for a batch, and keep the first chips that hold more than one class."""
+        super().update(outputs, batch)
+        known = truth(batch)
+        if self.levels:
+            self.levels.update(outputs, known)
+        self._keep(outputs, batch, known)
+
+    def compute(self) -> dict[str, float]:
+        """All headline scores, and those of the trivial answer."""
+        from geohydra.evaluation.scores import headline
+
+        return headline(self.confusion.matrix, self.classes)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """With two classes, the probability of the second one above which F1 is best; otherwise the largest decides."""
+        from geohydra.evaluation.curves import curve
+
+        if not self.levels:
+            return {}
+        threshold, f1 = curve(*self.levels.histograms).best
+        return {self.classes[1]: threshold} if f1 == f1 else {}
+
+    def show(self, report: Report, *, split: str, bands: Sequence[str]) -> None:
+        """Tables and figures, their names led by the split."""
+        from geohydra.evaluation.scores import class_table, confusion_table
+        from geohydra.pictures import confusion
+
+        matrix = self.confusion.matrix
+        report.table(f"{split}_confusion_matrix", confusion_table(matrix, self.classes))
+        report.table(f"{split}_per_class", class_table(matrix, self.classes))
+        report.figure(f"{split}_confusion_matrix", confusion(matrix, self.classes, title=f"Confusion matrix, {split} chips"))
+        if self._chips:
+            report.figure(f"{split}_predictions", self._picture(split, bands))
+
+    def _keep(self, outputs: torch.Tensor, batch: Batch, known: torch.Tensor) -> None:
+        from geohydra.training.metrics import answers
+
+        answer = answers(outputs)
+        for place in range(len(known)):
+            found = known[place][known[place] != IGNORE]
+            if len(self._chips) < self.shown and found.numel() and bool(found.min() != found.max()):
+                kept = (batch["image"][place].float(), batch["valid"][place], known[place], answer[place])
+                self._chips.append([value.cpu().numpy() for value in kept])
+
+    def _picture(self, split: str, bands: Sequence[str]) -> bytes:
+        from geohydra.pictures import classes_rgb, palette, side_by_side, stretch
+        from geohydra.types import Image
+
+        colors = palette(self.classes, self.task.colors, background=self.task.background)
+        rows = [
+            [
+                ("image", stretch(Image(image, valid), bands)),
+                ("truth", classes_rgb(known, colors)),
+                ("prediction", classes_rgb(answer.astype("uint8"), colors)),
+            ]
+            for image, valid, known, answer in self._chips
+        ]
+        legend = dict(zip(self.classes, colors, strict=True))
+        return side_by_side(rows, title=f"Predictions beside truth, {split} chips", legend=legend)
+
+
+def truth(batch: Batch) -> torch.Tensor:
+    """Class ids of a batch, IGNORE where a pixel was not measured."""
+    import torch
+
+    return torch.where(batch["valid"], batch["mask"], IGNORE)
+
+
+def _check_names(task: SemanticSegmentation) -> None:
+    names = (*task.classes, *task.ignore)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        hint = "each class, the background and each ignored label has its own name"
+        raise ConfigError("classes", f"{', '.join(twice)} stands there twice", hint)
+    if len(task.classes) < 2:
+        raise ConfigError("classes", "one class leaves nothing to tell apart", "name a second class, or what the rest is in `background`")
+    if len(task.classes) > IGNORE:
+        raise ConfigError("classes", f"{len(task.classes)} classes are too many", f"at most {IGNORE} with the background")
+    for name in task.colors:
+        if name not in task.classes:
+            raise ConfigError(f"colors.{name}", f"there is no class {name!r}", near(name, task.classes))
