@@ -1,0 +1,1 @@
+"""Predictions held against the ground, strip by strip."""

@@ -1,0 +1,173 @@
+"""Dense predictions (a class for every pixel) held against the ground: tables, pictures, headline metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geohydra import pictures
+from geohydra.evaluation import examples
+from geohydra.evaluation.curves import Curve, curve
+from geohydra.evaluation.scores import accuracy, class_scores, class_table, confusion_table, headline, mean
+from geohydra.evaluation.streaming import Tally, Truth, compare, read_overview
+
+if TYPE_CHECKING:
+    from geohydra.evaluation.settings import Evaluation
+    from geohydra.report import Report
+    from geohydra.task import Ground, Pair, Target
+    from geohydra.types import Window
+    from geohydra.work import Work
+
+
+class DenseTask(Protocol):
+    """What is asked of a task whose target is a class for every pixel."""
+
+    classes: tuple[str, ...]
+    colors: Mapping[str, str]
+    background: str | None
+
+    def target(self, ground: Ground, window: Window) -> Target:
+        """`mask`: true class ids `(row, col)` of a window; IGNORE where nothing is known."""
+
+
+_MAP = 600
+
+
+@dataclass(frozen=True, slots=True)
+class _Legend:
+    names: tuple[str, ...]
+    colors: tuple[pictures.Color, ...]
+
+
+def evaluate(task: DenseTask, pairs: Sequence[Pair], *, split: str, settings: Evaluation, work: Work) -> dict[str, Any]:
+    """Compare class rasters with the ground over the windows of a split, in bounded memory.
+
+    Returns `metrics` by short names, and `thresholds`: for each class the probability of the best F1, where probabilities exist.
+    Scenes without labels do not count.
+    """
+    classes = task.classes
+    legend = _Legend(tuple(classes), pictures.palette(classes, task.colors, background=task.background))
+    known = [(pair, truth) for pair in pairs if (truth := _truth(pair, task)) is not None]
+    prefix = "" if split == settings.splits[-1] else f"{split}_"
+    tallies: dict[str, Tally] = {}
+    for place, (pair, truth) in enumerate(known):
+        work.progress(place, len(known), f"{split}: {pair.scene.id}")
+        tallies[pair.scene.id] = _compare(pair, truth, len(classes), curves=settings.curves)
+        if place < settings.maps:
+            work.report.figure(f"{prefix}map_{pair.scene.id}", _map(pair, tallies[pair.scene.id], legend))
+    work.progress(len(known), len(known), split)
+    matrix = sum((tally.matrix for tally in tallies.values()), np.zeros((len(classes),) * 2, np.int64))
+    if not matrix.any():
+        work.say(f"{split}: no pixel has both a label and a prediction, so it has no scores")
+        return {"metrics": {}, "thresholds": {}}
+    _tables(work.report, tallies, matrix, legend, prefix=prefix, split=split)
+    if settings.examples and known:
+        chosen = examples.choose(known, classes=len(classes), count=settings.examples)
+        title = f"{split}: from the worst to the best"
+        work.report.figure(f"{prefix}examples", examples.draw(chosen, names=legend.names, colors=legend.colors, title=title))
+    lines = _curves(tallies, legend) if settings.curves else {}
+    metrics = headline(matrix, classes) | _curve_report(work.report, lines, prefix=prefix, split=split)
+    _say(work, split, metrics)
+    return {"metrics": metrics, "thresholds": {name: line.best[0] for name, line in lines.items() if np.isfinite(line.best[0])}}
+
+
+def _truth(pair: Pair, task: DenseTask) -> Truth | None:
+    from geohydra.ground import open_ground
+
+    ground = open_ground(pair.scene)
+    return None if ground is None else partial(_mask, task, ground)
+
+
+def _mask(task: DenseTask, ground: Ground, window: Window) -> NDArray[np.uint8]:
+    return task.target(ground, window)["mask"]
+
+
+def _compare(pair: Pair, truth: Truth, classes: int, *, curves: bool) -> Tally:
+    file = pair.file("classes")
+    if file is None:
+        raise KeyError(f"the prediction of {pair.scene.id} names no class raster")
+    levels = pair.file("probabilities") if curves else None
+    return compare(file, levels, shape=pair.scene.grid.shape, windows=pair.windows, truth=truth, classes=classes, longest=_MAP)
+
+
+def _map(pair: Pair, tally: Tally, legend: _Legend) -> bytes:
+    """Image, truth and prediction of a whole scene; truth only where it was compared."""
+    file = pair.file("classes")
+    panels = [(pair.scene.id, examples.read_whole(pair, _MAP)), ("truth of the split", pictures.classes_rgb(tally.overview, legend.colors))]
+    if file is not None:
+        panels.append(("prediction", pictures.classes_rgb(read_overview(file, _MAP), legend.colors)))
+    return pictures.side_by_side([panels], legend=dict(zip(legend.names, legend.colors, strict=True)))
+
+
+def _tables(report: Report, tallies: Mapping[str, Tally], matrix: NDArray[np.int64], legend: _Legend, *, prefix: str, split: str) -> None:
+    names = legend.names
+    report.table(f"{prefix}confusion_matrix", confusion_table(matrix, names))
+    report.table(f"{prefix}per_class", class_table(matrix, names))
+    report.table(f"{prefix}per_scene", _scene_table(tallies, names))
+    report.figure(f"{prefix}confusion_matrix", pictures.confusion(matrix, names, title=f"Confusion matrix, {split}"))
+    scores = class_scores(matrix)
+    shown = {name: float(value) for name, value in zip(names, scores.iou, strict=True) if np.isfinite(value)}
+    shades = dict(zip(names, legend.colors, strict=True))
+    report.figure(f"{prefix}iou_by_class", pictures.bars(shown, title=f"IoU by class, {split}", colors=shades))
+
+
+def _scene_table(tallies: Mapping[str, Tally], names: Sequence[str]) -> dict[str, list[Any]]:
+    """A row a scene that has pixels to compare."""
+    rows = []
+    for scene, tally in tallies.items():
+        if tally.matrix.any():
+            scores = class_scores(tally.matrix)
+            means = {"iou": mean(scores.iou), "f1": mean(scores.f1), "precision": mean(scores.precision), "recall": mean(scores.recall)}
+            by_class = {f"{kind}/{name}": float(getattr(scores, kind)[place]) for place, name in enumerate(names) for kind in _KINDS}
+            rows.append({"scene": scene, "pixels": int(tally.matrix.sum()), "accuracy": accuracy(tally.matrix)} | means | by_class)
+    return {key: [row[key] for row in rows] for key in rows[0]}
+
+
+_KINDS = ("iou", "f1", "precision", "recall")
+
+
+def _curves(tallies: Mapping[str, Tally], legend: _Legend) -> dict[str, Curve]:
+    """A curve for each class that has pixels with probabilities."""
+    levels = sum((tally.levels for tally in tallies.values()), np.zeros_like(next(iter(tallies.values())).levels))
+    return {name: curve(*levels[place]) for place, name in enumerate(legend.names) if levels[place, 0].any()}
+
+
+def _curve_report(report: Report, lines: Mapping[str, Curve], *, prefix: str, split: str) -> dict[str, float]:
+    if not lines:
+        return {}
+    table: dict[str, list[Any]] = {name: _rows(lines, name) for name in ("thresholds", "precision", "recall", "false_positive_rate")}
+    owners = [name for name, line in lines.items() for _ in line.thresholds]
+    first: dict[str, list[Any]] = {"class": owners, "threshold": table["thresholds"]}
+    report.table(f"{prefix}pr_curve", first | {"precision": table["precision"], "recall": table["recall"]})
+    rates: dict[str, list[Any]] = {"false_positive_rate": table["false_positive_rate"], "true_positive_rate": table["recall"]}
+    report.table(f"{prefix}roc_curve", first | rates)
+    best = {name: line.best for name, line in lines.items()}
+    summary: dict[str, list[Any]] = {
+        "class": list(lines),
+        "average_precision": [line.average_precision for line in lines.values()],
+        "auroc": [line.auroc for line in lines.values()],
+        "best_threshold": [best[name][0] for name in lines],
+        "best_f1": [best[name][1] for name in lines],
+    }
+    report.table(f"{prefix}thresholds", summary)
+    precision = {f"{name} (AP {line.average_precision:.3f})": (line.recall, line.precision) for name, line in lines.items()}
+    roc = {f"{name} (area {line.auroc:.3f})": (line.false_positive_rate, line.recall) for name, line in lines.items()}
+    report.figure(f"{prefix}curves", pictures.pr_roc(precision, roc, title=f"Precision, recall and ROC by class, {split}"))
+    values = {f"average_precision/{name}": line.average_precision for name, line in lines.items()}
+    return values | {f"auroc/{name}": line.auroc for name, line in lines.items()}
+
+
+def _rows(lines: Mapping[str, Curve], name: str) -> list[float]:
+    return [float(value) for line in lines.values() for value in getattr(line, name)]
+
+
+def _say(work: Work, split: str, metrics: Mapping[str, float]) -> None:
+    ours = f"{split}: mean IoU {metrics['iou']:.3f}, accuracy {metrics['accuracy']:.3f}"
+    trivial = f"the most frequent class everywhere gives {metrics['baseline_iou']:.3f} and {metrics['baseline_accuracy']:.3f}"
+    work.say(f"{ours} ({trivial})")
+    work.report.note(f"{ours}; {trivial}.")

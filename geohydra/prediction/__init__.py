@@ -1,0 +1,1 @@
+"""A trained model over whole scenes, in bounded memory."""

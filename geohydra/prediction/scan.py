@@ -1,0 +1,87 @@
+"""Reading a scene in blocks of windows, normalised, ahead of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geohydra.raster.read import SceneReader, gdal_env
+from geohydra.raster.windows import WindowPlan
+from geohydra.task import Trained
+from geohydra.types import Scene, Shape, Window
+
+_LONGEST = 4096
+"""Columns that are read at once: memory for pixels does not grow with wider scenes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Neighbouring windows of one row of windows: `cols` are their places, `left` is the first column.
+
+    `pixels` float32 `(band, row, col)` are padded to a whole window, None where nothing is valid; `valid` `(row, col)` is not padded.
+    """
+
+    row: int
+    cols: range
+    left: int
+    pixels: NDArray[np.float32] | None
+    valid: NDArray[np.bool_]
+
+
+def blocks(scene: Scene, trained: Trained, plan: WindowPlan) -> Iterator[Block]:
+    """All windows of a scene, from the top, from the left; every pixel of a row of windows is read once."""
+    runs = groups(plan.col_starts, plan.size.cols, longest=_LONGEST)
+    rows = min(plan.size.rows, plan.image.rows)
+    with gdal_env(), SceneReader(scene, bands=trained.bands) as reader:
+        for place, top in enumerate(plan.row_starts):
+            for run in runs:
+                left, stop = plan.col_starts[run[0]], min(plan.col_starts[run[-1]] + plan.size.cols, plan.image.cols)
+                image = reader.read(Window(top, left, Shape(rows, stop - left)))
+                pixels = _padded(trained.normalise(image), plan.size) if image.valid.any() else None
+                yield Block(place, run, left, pixels, image.valid)
+
+
+def groups(starts: Sequence[int], size: int, *, longest: int) -> list[range]:
+    """Runs of neighbouring windows that together are no longer than this, and hold one window at least."""
+    runs: list[range] = []
+    first = 0
+    for place in range(1, len(starts) + 1):
+        if place == len(starts) or starts[place] + size - starts[first] > longest:
+            runs.append(range(first, place))
+            first = place
+    return runs
+
+
+def windows(block: Block, plan: WindowPlan) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Place and pixels of each window of a block that holds a valid pixel."""
+    if block.pixels is None:
+        return
+    for place in block.cols:
+        left = plan.col_starts[place] - block.left
+        if block.valid[:, left : left + plan.size.cols].any():
+            yield place, block.pixels[:, :, left : left + plan.size.cols]
+
+
+def batches(pieces: Iterator[tuple[int, NDArray[np.float32]]], size: int) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    """Places and pixels `(n, band, row, col)` of several windows; in memory the band is the fastest axis, as networks like it."""
+    places: list[int] = []
+    buffer = np.empty((0, 0, 0, 0), np.float32)
+    for place, pixels in pieces:
+        if not places:
+            buffer = np.empty((size, *pixels.shape[1:], pixels.shape[0]), np.float32)
+        buffer[len(places)] = pixels.transpose(1, 2, 0)
+        places.append(place)
+        if len(places) == size:
+            yield places, buffer.transpose(0, 3, 1, 2)
+            places = []
+    if places:
+        yield places, buffer[: len(places)].transpose(0, 3, 1, 2)
+
+
+def _padded(pixels: NDArray[np.float32], size: Shape) -> NDArray[np.float32]:
+    """Mirrored at the lower and right edge, where a scene is smaller than a window."""
+    below, beside = max(0, size.rows - pixels.shape[1]), max(0, size.cols - pixels.shape[2])
+    return np.pad(pixels, ((0, 0), (0, below), (0, beside)), mode="reflect") if below or beside else pixels

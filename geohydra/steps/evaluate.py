@@ -1,0 +1,42 @@
+"""The evaluate step: predictions of each split held against the ground."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from geohydra.build import build
+from geohydra.work import Config, Work
+
+VERSION = 1
+
+
+def run(config: Config, work: Work) -> None:
+    """Needs ingest, chip and predict; writes `metrics.json`: metrics by `split/name`, and the best thresholds of each split."""
+    task = build(config["task"], where="task")
+    settings = build(config["evaluate"], where="evaluate")
+    metrics: dict[str, float] = {}
+    thresholds: dict[str, dict[str, float]] = {}
+    for split in settings.splits:
+        found = task.evaluate(_pairs(work, split), split=split, settings=settings, work=work)
+        metrics |= {f"{split}/{name}": float(value) for name, value in found["metrics"].items() if math.isfinite(value)}
+        thresholds[split] = found["thresholds"]
+    work.report.metrics(metrics)
+    (work.out / "metrics.json").write_text(json.dumps({"metrics": metrics, "thresholds": thresholds}, indent=1, sort_keys=True))
+
+
+def _pairs(work: Work, split: str) -> list[Any]:
+    """Every predicted scene that has a part in the split."""
+    from geohydra import catalogue
+    from geohydra.chips.index import read_splits
+    from geohydra.task import Pair
+
+    folder = work.input("predict")
+    rows = {row["scene"]: row for row in json.loads((folder / "index.json").read_text())}
+    windows: dict[str, list[Any]] = {}
+    for region in read_splits(work.input("chip")):
+        if region.split == split:
+            windows.setdefault(region.scene, []).append(region.window)
+    scenes = catalogue.read(work.input("ingest"))
+    return [Pair(scene, folder, rows[scene.id], tuple(windows[scene.id])) for scene in scenes if scene.id in windows and scene.id in rows]

@@ -1,0 +1,92 @@
+"""The predict step: a trained model over every scene, each finished one kept if the step is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geohydra import storage
+from geohydra.build import build
+from geohydra.errors import ConfigError, DataError, GeohydraError, Problems
+from geohydra.work import Config, Work
+
+if TYPE_CHECKING:
+    from geohydra.task import Trained
+    from geohydra.types import Scene
+
+VERSION = 1
+
+_PICTURES = 6
+
+
+def run(config: Config, work: Work) -> None:
+    """Needs ingest, and train unless `bundle.uri` names a model; writes `index.json` and a folder for each scene."""
+    from geohydra import catalogue
+    from geohydra.bundle import load_model
+
+    settings = build(config["predict"], where="predict")
+    trained = load_model(_model_folder(config, work), device=work.resources.device, threads=work.resources.cpu)
+    task = build(config.get("task") or trained.details["task"], where="task")
+    scenes = catalogue.read(work.input("ingest"))
+    _check_bands(scenes, trained)
+    started, rows = time.monotonic(), []
+    for place, scene in enumerate(scenes, start=1):
+        work.say(f"scene {place} of {len(scenes)}: {scene.id}")
+        rows.append(_kept(work, scene.id) or _keep(work, task.predict(scene, trained, settings, work.state / scene.id, work)))
+    for scene in scenes:
+        shutil.copytree(work.state / scene.id, work.out / scene.id, copy_function=os.link)
+    (work.out / "index.json").write_text(json.dumps(rows, indent=1))
+    _report(work, rows, time.monotonic() - started)
+
+
+def _model_folder(config: Config, work: Work) -> Path:
+    """The train step's model, else the one that `bundle.uri` names: a model folder, or the output of a bundle step."""
+    if "train" in work.inputs:
+        return work.input("train") / "model"
+    uri = (config.get("bundle") or {}).get("uri")
+    if not uri:
+        raise ConfigError("bundle.uri", "a trained model is needed", "set bundle.uri=FOLDER, such as the output of a bundle step")
+    folder = storage.fetch(uri)
+    return folder / "bundle" if (folder / "bundle").is_dir() else folder
+
+
+def _check_bands(scenes: Sequence[Scene], trained: Trained) -> None:
+    """Every scene that the model cannot read, before the first one is predicted."""
+    errors: list[GeohydraError] = []
+    for scene in scenes:
+        missing = [band for band in trained.bands if band not in scene.bands]
+        if missing:
+            problem = f"the model needs the bands {', '.join(trained.bands)}, and this scene has no {', '.join(missing)}"
+            errors.append(
+                DataError(scene.id, problem, f"it has {', '.join(scene.bands)}; name the bands of the source as the model knows them")
+            )
+    if errors:
+        raise errors[0] if len(errors) == 1 else Problems(errors)
+
+
+def _kept(work: Work, scene: str) -> dict[str, Any] | None:
+    """The row of a scene that was finished before the step was stopped."""
+    path = work.state / f"{scene}.json"
+    return dict(json.loads(path.read_text())) if path.exists() and (work.state / scene).is_dir() else None
+
+
+def _keep(work: Work, row: dict[str, Any]) -> dict[str, Any]:
+    storage.write_bytes(str(work.state / f"{row['scene']}.json"), json.dumps(row).encode())
+    return row
+
+
+def _report(work: Work, rows: Sequence[dict[str, Any]], seconds: float) -> None:
+    megapixels = sum(float(row.get("pixels", 0)) for row in rows) / 1e6
+    work.report.metrics({"predict/scenes": len(rows), "predict/megapixels": megapixels, "predict/seconds": seconds})
+    if rows:
+        names = [name for name in rows[0] if all(name in row for row in rows)]
+        work.report.table("predictions", {name: [row[name] for row in rows] for name in names})
+    for row in rows[:_PICTURES]:
+        if "quicklook" in row:
+            work.report.figure(f"scene_{row['scene']}", (work.out / row["quicklook"]).read_bytes())
+    work.say(f"{len(rows)} scenes, {megapixels:.1f} million measured pixels in {seconds:.1f} s")

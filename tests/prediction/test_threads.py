@@ -1,0 +1,100 @@
+"""Items pass through threads in order; errors come out; nobody is left waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+
+from geohydra.prediction.threads import Behind, ahead
+
+
+def alive() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name in {"reader", "writer"}]
+
+
+def put_all(call: Callable[[int], None], numbers: Iterable[int]) -> None:
+    with Behind(call, depth=2) as behind:
+        for number in numbers:
+            behind.put(number)
+
+
+def test_items_arrive_in_order() -> None:
+    assert list(ahead(iter(range(100)), depth=2)) == list(range(100))
+    assert alive() == []
+
+
+def test_the_reader_is_never_further_ahead_than_asked() -> None:
+    made: list[int] = []
+
+    def make() -> Iterator[int]:
+        for number in range(10):
+            made.append(number)
+            yield number
+
+    items = ahead(make(), depth=2)
+    next(items)
+    time.sleep(0.3)
+
+    assert len(made) <= 4
+    items.close()
+    assert alive() == []
+
+
+def test_an_error_of_the_reader_is_raised_after_its_items() -> None:
+    def make() -> Iterator[int]:
+        yield 1
+        raise OSError("gone")
+
+    seen: list[int] = []
+    with pytest.raises(OSError, match="gone"):
+        seen.extend(ahead(make(), depth=2))
+    assert alive() == []
+
+
+def test_leaving_early_closes_what_is_read() -> None:
+    closed = threading.Event()
+
+    def make() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    items = ahead(make(), depth=1)
+    next(items)
+    items.close()
+
+    assert closed.is_set()
+
+
+def test_everything_is_written_before_the_block_ends() -> None:
+    seen: list[int] = []
+    with Behind(seen.append, depth=2) as behind:
+        for number in range(50):
+            behind.put(number)
+
+    assert seen == list(range(50))
+    assert alive() == []
+
+
+def test_an_error_of_the_writer_is_raised() -> None:
+    def fail(_: int) -> None:
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        put_all(fail, range(100))
+    assert alive() == []
+
+
+def test_an_error_of_the_block_is_not_hidden_and_ends_the_writer() -> None:
+    def numbers() -> Iterator[int]:
+        yield 0
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        put_all(time.sleep, numbers())
+    assert alive() == []
