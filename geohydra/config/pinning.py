@@ -1,0 +1,45 @@
+"""Which model a run stands on, when it brings one from elsewhere: found once, before planning, and told by its content."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from geohydra import storage
+from geohydra.errors import DataError
+from geohydra.identity import digest
+from geohydra.work import Config
+
+_CARD = "model.json"
+_PLACES = ("", "bundle", "model", "results/bundle/bundle", "results/train/model", "results/model")
+"""Where a model folder may lie below what a user names: itself, the output of a bundle or train step, the folder of a
+run that made one or used one."""
+
+
+def with_pinned_bundle(config: Config) -> Config:
+    """The config with `bundle.uri` as the place of a model folder and `bundle.digest` as what it holds now.
+
+    Without a `bundle.uri` it stays as it is. Raises DataError where no model is found.
+    """
+    node = config.get("bundle")
+    if not isinstance(node, dict) or not node.get("uri"):
+        return config
+    uri = find_model(str(node["uri"]))
+    return {**config, "bundle": {**node, "uri": uri, "digest": digest(read_card(uri))}}
+
+
+def find_model(uri: str) -> str:
+    """The address of the model folder at or below a place."""
+    for place in _PLACES:
+        found = storage.absolute(storage.join(uri, place) if place else uri)
+        if storage.exists(storage.join(found, _CARD)):
+            return str(storage.local_path(found).resolve()) if storage.is_local(found) else found
+    raise DataError(uri, "there is no model", f"name a folder that holds {_CARD}: a bundle, or the folder of a run that made one")
+
+
+def read_card(uri: str) -> dict[str, Any]:
+    """The card of a model folder, as it was written."""
+    try:
+        return dict(json.loads(storage.read_bytes(storage.join(uri, _CARD))))
+    except ValueError as cause:
+        raise DataError(storage.join(uri, _CARD), f"it cannot be read ({cause})", "the file was cut or changed") from cause
