@@ -79,9 +79,10 @@ def main() -> None:
     """Print a line for each overlap."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="1 million pixels, once")
+    parser.add_argument("--size", type=int, default=4096, help="rows and columns of the scene")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    size, repeats = (1024, 1) if options.small else (4096, options.repeats)
+    size, repeats = (1024, 1) if options.small else (options.size, options.repeats)
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

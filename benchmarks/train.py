@@ -43,15 +43,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="fewer and smaller chips")
     parser.add_argument("--encoder", default="mobilenet_v2")
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    side, count, repeats = (128, 64, 3) if options.small else (256, 48, 4)
-    torch.set_num_threads(2)
+    side, count, repeats = (128, 64, 2) if options.small else (256, 48, 4)
+    torch.set_num_threads(options.threads)
     ours, bare = Clock(), Clock()
     with tempfile.TemporaryDirectory() as folder:
         write_chips(Path(folder) / "chips", side, count)
         for _ in range(repeats):
             bare_loop(options.encoder, Path(folder), bare)
-            our_loop(options.encoder, Path(folder), ours)
+            our_loop(options.encoder, Path(folder), ours, threads=options.threads)
     for kind in ("cpu", "wall"):
         mine, limit = (statistics.median(getattr(clock, kind)) / count for clock in (ours, bare))
         target = f" (target <= {TARGET})" if kind == "cpu" else ""
@@ -78,7 +79,7 @@ class Clock:
         self._last = now
 
 
-def our_loop(encoder: str, folder: Path, clock: Clock) -> None:
+def our_loop(encoder: str, folder: Path, clock: Clock, *, threads: int) -> None:
     clock.start()
     shutil.rmtree(folder / "work", ignore_errors=True)
     (folder / "work").mkdir()
@@ -88,7 +89,7 @@ def our_loop(encoder: str, folder: Path, clock: Clock) -> None:
     chips = stored_chips(folder)
     train = loader(chips, batch_size=BATCH, shuffle=True, drop_last=True)
     val = loader(stored_chips(folder, limit=1), batch_size=1, shuffle=False)
-    work = Work({}, folder / "work", Resources(cpu=2, device="cpu"))
+    work = Work({}, folder / "work", Resources(cpu=threads, device="cpu"))
     work.say = clock.tick  # type: ignore[method-assign]
     fit(make_network(encoder), recipe, train, val, work=work)
 

@@ -81,12 +81,17 @@ def resolve(target: Any, *, where: str) -> type[Any]:
     return found
 
 
-@cache
 def trusted() -> frozenset[str]:
     """Top-level packages whose classes a config may name."""
-    plugins = {point.value.split(":")[0].split(".")[0] for point in metadata.entry_points(group="geohydra.plugins")}
     named = {name.strip() for name in os.environ.get("GEOHYDRA_PLUGINS", "").split(",") if name.strip()}
-    return frozenset({"geohydra"} | plugins | named)
+    return _installed() | named
+
+
+@cache
+def _installed() -> frozenset[str]:
+    """geohydra, and packages that say of themselves when they are installed that they extend it."""
+    plugins = {point.value.split(":")[0].split(".")[0] for point in metadata.entry_points(group="geohydra.plugins")}
+    return frozenset({"geohydra"} | plugins)
 
 
 def near(word: str, known: Iterable[str]) -> str:

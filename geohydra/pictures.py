@@ -31,20 +31,42 @@ _PALETTE = (
     *("#d9d4c7", "#c8553d", "#2f6690", "#f2c14e", "#588157", "#8a5a83"),
     *("#3aafa9", "#e07a5f", "#6d6875", "#81b29a", "#b56576", "#457b9d"),
 )
+_CUSTOMARY = {
+    "background": "#ece8dd",
+    "other": "#ece8dd",
+    "water": "#3f7cac",
+    "road": "#5b5f66",
+    "building": "#c8553d",
+    "built": "#c8553d",
+    "developed": "#c8553d",
+    "field": "#e3c567",
+    "agriculture": "#e3c567",
+    "cropland": "#e3c567",
+    "forest": "#3f704d",
+    "grassland": "#a3c585",
+    "herbaceous": "#a3c585",
+    "shrubland": "#b08968",
+    "cloud": "#ffffff",
+    "shadow": "#39424e",
+    "snow": "#a9d6e5",
+}
+"""The colours that maps give to some things."""
 _INK = "#22262b"
 _LINES = ("#2f6690", "#c8553d", "#588157", "#b8860b", "#8a5a83", "#3aafa9", "#6d6875", "#b56576")
 
 
 def palette(names: Sequence[str], colors: Mapping[str, str] | None = None, *, background: str | None = None) -> tuple[Color, ...]:
-    """A colour for every class, in their order: the given ones (`#rrggbb` or a name), else ones that can be told apart.
+    """A colour for every class, in their order: the given ones (`#rrggbb` or a name), else what maps are used to, else
+    ones that can be told apart.
 
     The first colour of the palette is a quiet one, kept for the background.
     """
     free = iter(range(1, 1 + len(names)))
     chosen = []
     for name in names:
-        if colors and name in colors:
-            chosen.append(_color(colors[name]))
+        known = (colors or {}).get(name) or _CUSTOMARY.get(name.lower())
+        if known:
+            chosen.append(_color(known))
         else:
             chosen.append(_spread(0 if name == background else next(free)))
     return tuple(chosen)

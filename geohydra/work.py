@@ -77,6 +77,7 @@ class Work:
         self.state = folder / "state"
         self.resources = resources
         self._emit = emit
+        self._part, self._parts = 0, 1
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir(parents=True)
         self.state.mkdir(exist_ok=True)
@@ -90,7 +91,16 @@ class Work:
 
     def progress(self, done: int, total: int, text: str = "") -> None:
         """Tell how far the work is; cheap enough to call for every window."""
-        self._emit({"progress": done, "total": total, "text": text})
+        self._emit({"progress": self._part * total + done, "total": self._parts * total, "text": text})
+
+    @contextmanager
+    def part(self, place: int, count: int) -> Iterator[None]:
+        """Inside it, progress tells of the part at `place` (from 0) of `count` equal parts of the work."""
+        self._part, self._parts = place, count
+        try:
+            yield
+        finally:
+            self._part, self._parts = 0, 1
 
     def say(self, text: str) -> None:
         """One line for the log and for whoever watches."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from geohydra.build import build, near, problems, resolve, trusted
+from geohydra.build import build, near, problems, resolve
 from geohydra.errors import ConfigError, Problems
 
 MODULE = '''
@@ -42,14 +42,12 @@ def make() -> None: ...
 
 
 @pytest.fixture
-def railway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def railway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A package of somebody else, which the environment trusts."""
     (tmp_path / "railway_plugin.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("GEOHYDRA_PLUGINS", "other, railway_plugin")
-    trusted.cache_clear()
-    yield "railway_plugin"
-    trusted.cache_clear()
+    return "railway_plugin"
 
 
 @pytest.fixture
@@ -186,11 +184,9 @@ def test_a_module_that_lacks_a_package_says_which(tmp_path, monkeypatch):
     (tmp_path / "poor_plugin.py").write_text("import there_is_no_such_package\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("GEOHYDRA_PLUGINS", "poor_plugin")
-    trusted.cache_clear()
 
     with pytest.raises(ConfigError, match="poor_plugin needs the package there_is_no_such_package; pip install there_is_no_such_package"):
         resolve("poor_plugin.Thing", where="x")
-    trusted.cache_clear()
 
 
 def test_a_hint_is_the_nearest_word_or_all():

@@ -7,7 +7,7 @@ import os
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geohydra.build import trusted
 from geohydra.errors import ConfigError, StoreError
 from geohydra.plan import Job, Stage, make_plan
 from geohydra.storage import file_digest
@@ -26,14 +25,13 @@ Bring = Callable[[str], str]
 
 
 @pytest.fixture
-def bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bring]:
+def bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bring:
     """Lays down a trusted step module and returns its name."""
     package = f"brought_{abs(hash(str(tmp_path)))}"
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("GEOHYDRA_PLUGINS", package)
-    trusted.cache_clear()
 
     def call(body: str) -> str:
         name = f"step{len(list((tmp_path / package).iterdir()))}"
@@ -41,8 +39,7 @@ def bring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bring]:
         (tmp_path / package / f"{name}.py").write_text(text)
         return f"{package}.{name}"
 
-    yield call
-    trusted.cache_clear()
+    return call
 
 
 @pytest.fixture
@@ -271,3 +268,14 @@ def test_a_step_that_was_killed_half_way_published_nothing(bring: Bring, store: 
 
     assert read_manifest(request.uri) is None
     assert not Path(request.uri).exists()
+
+
+def test_progress_inside_a_part_tells_of_the_whole(tmp_path: Path) -> None:
+    heard: list[dict[str, object]] = []
+    work = Work({}, tmp_path, Resources(), emit=lambda event: heard.append(dict(event)))
+
+    with work.part(1, 4):
+        work.progress(5, 10, "scene")
+    work.progress(1, 2, "all")
+
+    assert [(event["progress"], event["total"]) for event in heard] == [(15, 40), (1, 2)]

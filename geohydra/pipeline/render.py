@@ -22,6 +22,9 @@ from geohydra.plan import Plan, PlannedStep
 LARGEST_CONFIG = 16_000
 """Bytes of a config in the file; a larger one is written into the store and named there."""
 
+SMALLEST_TASK = 400
+"""Bytes that a step takes in the graph at least; what is too large by far is refused before kfp works on it for minutes."""
+
 LARGEST_DAG = 100_000
 LARGEST_TASK = 100_000
 LARGEST_FILE = 1_000_000
@@ -49,6 +52,7 @@ def compile_plan(plan: Plan, path: Path, *, image: str, store: str, hardware: Ma
         from kfp import compiler
     except ImportError as cause:
         raise ConfigError("compile", "the package kfp is not installed", "pip install 'geohydra[kfp]'") from cause
+    _within(len(plan.steps) * SMALLEST_TASK, LARGEST_DAG, f"the graph of {len(plan.steps)} steps", "split the sweep into several runs")
     path.parent.mkdir(parents=True, exist_ok=True)
     pipeline = _pipeline(plan, pipeline_name(plan.name), image=image, store=store, hardware=hardware)
     draft = path.with_name(f".{path.stem}.draft.yaml")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from geohydra.work import Work
 
 _AHEAD = 2
+_BEHIND = 1
 _PICTURE = 1000
 
 
@@ -92,7 +93,7 @@ def _write_map(
     plan = _plan(scene, settings)
     merger = _merger(plan, trained, settings, classes)
     with map_writer(folder, grid=scene.grid, classes=classes, colors=shades, probabilities=settings.probabilities) as writer:
-        with Behind(writer.write, depth=_AHEAD) as behind:
+        with Behind(writer.write, depth=_BEHIND) as behind:
             for block in ahead(blocks(scene, trained, plan), depth=_AHEAD):
                 _answer(block, trained, merger, settings.batch_size, plan)
                 if block.cols[-1] == len(plan.col_starts) - 1:

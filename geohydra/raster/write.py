@@ -157,7 +157,7 @@ class CogWriter:
         if self._next != self._grid.shape.rows:
             raise ValueError(f"{self.path.name}: rows {self._next} to {self._grid.shape.rows} were not written")
         done = self._scratch / "done.tif"
-        with self._writing():
+        with self._writing(), rasterio.Env(GDAL_CACHEMAX=_COPY_CACHE):
             self._file.close()
             rasterio.shutil.copy(str(self._scratch / "rows.tif"), str(done), driver="COG", **self._layout())
         try:
@@ -204,6 +204,9 @@ def _interpretation(name: str) -> ColorInterp:
     """Red, green and blue where a band is called so. Left alone, GDAL would take a fourth band of bytes for opacity."""
     return ColorInterp[name] if name in ("red", "green", "blue") else ColorInterp.undefined
 
+
+_COPY_CACHE = 32 << 20
+"""Bytes of GDAL's block cache while a finished raster is copied: it reads every block once, so that more is of no use."""
 
 _ROOM = 1 << 20
 

@@ -35,9 +35,10 @@ def run(config: Config, work: Work) -> None:
     scenes = catalogue.read(work.input("ingest"))
     _check_bands(scenes, trained)
     started, rows = time.monotonic(), []
-    for place, scene in enumerate(scenes, start=1):
-        work.say(f"scene {place} of {len(scenes)}: {scene.id}")
-        rows.append(_kept(work, scene.id) or _keep(work, task.predict(scene, trained, settings, work.state / scene.id, work)))
+    for place, scene in enumerate(scenes):
+        work.say(f"scene {place + 1} of {len(scenes)}: {scene.id}")
+        with work.part(place, len(scenes)):
+            rows.append(_kept(work, scene.id) or _keep(work, task.predict(scene, trained, settings, work.state / scene.id, work)))
     for scene in scenes:
         shutil.copytree(work.state / scene.id, work.out / scene.id, copy_function=os.link)
     (work.out / "index.json").write_text(json.dumps(rows, indent=1))

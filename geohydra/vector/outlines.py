@@ -17,8 +17,8 @@ from geohydra.vector.rasterize import ranges
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_BATCH = 4096
-"""Rings whose points are taken out of Python at once."""
+_BATCH = 64
+"""Rings whose points are taken out of Python at once: few enough to stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)

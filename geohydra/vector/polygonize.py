@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pyproj import CRS, Transformer
 from rasterio.windows import Window as RasterWindow
 
 from geohydra import storage
@@ -19,12 +20,12 @@ from geohydra.raster.files import open_raster, reading
 from geohydra.raster.read import probe
 from geohydra.types import Grid
 from geohydra.vector.area import row_areas
-from geohydra.vector.lonlat import LonLat, on_ground
 from geohydra.vector.outlines import Floats, Outlines, trace
 from geohydra.vector.seams import Seams
 from geohydra.vector.write import Files, GeoJsonWriter, GeoParquetWriter
 
 _STRIP_PIXELS = 1 << 21
+_LON_LAT = "EPSG:4326"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class _Output:
         fields = [("class_id", pa.int32()), ("class", pa.string()), ("area_m2", pa.float64())] + [("score", pa.float32())] * scored
         self._parquet = GeoParquetWriter(paths[0], crs=grid.crs, schema=pa.schema(fields))
         self._geojson = GeoJsonWriter(paths[1]) if len(paths) > 1 else None
-        self._lonlat = LonLat(grid) if grid.crs else None
+        self._lonlat = _to_lonlat(grid.crs) if self._geojson else None
         self._counts = dict.fromkeys(names, 0)
         self._sums = dict.fromkeys(names, 0.0)
 
@@ -156,9 +157,11 @@ class _Output:
 
     def _write(self, areas: Outlines, columns: Mapping[str, Any]) -> None:
         places = areas.points[areas.backwards] if self._mirrored else areas.points
-        self._parquet.write(columns, areas, on_ground(places, self._grid))
-        if self._geojson and self._lonlat:
-            self._geojson.write(columns, areas, self._lonlat(places))
+        ground = _on_ground(places, self._grid)
+        self._parquet.write(columns, areas, ground)
+        if self._geojson:
+            lonlat = ground if self._lonlat is None else np.stack(self._lonlat.transform(ground[:, 0], ground[:, 1]), axis=1)
+            self._geojson.write(columns, areas, lonlat)
 
     def close(self) -> None:
         """Finish the files."""
@@ -177,3 +180,17 @@ class _Output:
         if self._scored:
             columns["score"] = (areas.sums / areas.areas(self._pixel_levels)).astype(np.float32)
         return columns
+
+
+def _on_ground(points: Floats, grid: Grid) -> Floats:
+    """Coordinates of `(col, row)` in the CRS of the grid."""
+    a, b, c, d, e, f = grid.transform
+    cols, rows = points[:, 0], points[:, 1]
+    return np.stack([a * cols + b * rows + c, d * cols + e * rows + f], axis=1)
+
+
+def _to_lonlat(crs: str) -> Transformer | None:
+    """None where the CRS is longitude and latitude already."""
+    if CRS.from_user_input(crs).equals(CRS.from_user_input(_LON_LAT), ignore_axis_order=True):
+        return None
+    return Transformer.from_crs(crs, _LON_LAT, always_xy=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
+import numpy as np
 import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -15,6 +16,7 @@ from pyproj.exceptions import CRSError, ProjError
 from geohydra import storage
 from geohydra.errors import DataError, StoreError
 
+_AREAL = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 _PARQUET = {".parquet", ".geoparquet", ".pq"}
 
 
@@ -77,12 +79,12 @@ def _parsed(uri: str, path: Path) -> Any:
 
 def _repaired(frame: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
     """Valid polygons and multipolygons only: lines and points, and such parts of mended polygons, are left out."""
-    shapes = frame.geometry.force_2d()
-    broken = ~shapes.is_valid & shapes.notna() & ~shapes.is_empty
-    mended = shapes.where(~broken, shapely.make_valid(shapes.values)) if broken.any() else shapes
-    areal = mended.apply(polygons_of) if (mended.geom_type == "GeometryCollection").any() else mended
-    kept = areal.notna() & ~areal.is_empty & areal.geom_type.isin(["Polygon", "MultiPolygon"])
-    answer = frame.set_geometry(areal)[kept].copy()
+    shapes = shapely.force_2d(frame.geometry.values)
+    broken = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)
+    mended = np.where(broken, shapely.make_valid(shapes), shapes) if broken.any() else shapes
+    areal = np.array([polygons_of(shape) for shape in mended], dtype=object)
+    kept = np.isin(shapely.get_type_id(areal), _AREAL) & ~shapely.is_empty(areal)
+    answer = frame[kept].set_geometry(geopandas.GeoSeries(areal[kept], index=frame.index[kept], crs=frame.crs))
     answer.attrs = {"found": len(frame), "repaired": int((broken & kept).sum())}
     return answer
 

@@ -185,13 +185,16 @@ def _right_turn(arc: Ring, following: Ring) -> bool:
 def _arcs(rings: Sequence[Ring], inner: Mapping[int, NDArray[np.bool_]]) -> Iterable[Ring]:
     """What remains of rings: runs between breaks, and of edges on seams what lies on the outside."""
     points = np.concatenate([ring[:-1] for ring in rings])
+    stops = np.cumsum([len(ring) - 1 for ring in rings])
+    following = np.arange(1, len(points) + 1)
+    following[stops - 1] = np.concatenate([[0], stops[:-1]])
+    level = np.isin(points[:, 1], np.array(sorted(inner), np.int32)) & (points[following, 1] == points[:, 1])
     _, places, counts = np.unique(_keys(points), return_inverse=True, return_counts=True)
-    shared = (counts > 1)[places]
-    on_seam = np.isin(points[:, 1], np.array(sorted(inner), np.int32))
+    breaks = (counts > 1)[places] | level
+    breaks[following[level]] = True
     begin = 0
-    for ring in rings:
-        stop = begin + len(ring) - 1
-        yield from _pieces(ring, shared[begin:stop], on_seam[begin:stop], inner)
+    for ring, stop in zip(rings, stops.tolist(), strict=True):
+        yield from _pieces(ring, np.flatnonzero(breaks[begin:stop]).tolist(), level[begin:stop], inner)
         begin = stop
 
 
@@ -200,33 +203,33 @@ def _keys(points: Ring) -> Ints:
     return points[:, 1].astype(np.int64) << 32 | points[:, 0].astype(np.int64)
 
 
-def _pieces(ring: Ring, shared: NDArray[np.bool_], on_seam: NDArray[np.bool_], inner: Mapping[int, NDArray[np.bool_]]) -> Iterable[Ring]:
-    """One ring, cut where it is shared with others and at both ends of its edges on seams."""
-    level = on_seam & (ring[1:, 1] == ring[:-1, 1])
-    breaks = np.flatnonzero(shared | level | np.roll(level, 1)).tolist()
+def _pieces(ring: Ring, breaks: list[int], level: NDArray[np.bool_], inner: Mapping[int, NDArray[np.bool_]]) -> Iterable[Ring]:
+    """One ring, cut at its breaks; `level` tells which of its edges lie on seams."""
     body = ring[:-1]
     for start, stop in zip(breaks, [*breaks[1:], breaks[0] + len(body)], strict=True):
         if level[start]:
-            yield from _outside(ring[start], ring[start + 1], inner)
+            yield from _outside(ring[start : start + 2], inner)
         elif stop < len(body):
             yield body[start : stop + 1]
         else:
             yield np.concatenate([body[start:], body[: stop - len(body) + 1]])
 
 
-def _outside(start: Ring, stop: Ring, inner: Mapping[int, NDArray[np.bool_]]) -> Iterable[Ring]:
-    row, low, high = int(start[1]), int(min(start[0], stop[0])), int(max(start[0], stop[0]))
-    shown = ~inner[row][low:high]
-    changes = np.flatnonzero(np.diff(shown, prepend=False, append=False)) + low
-    forward = start[0] < stop[0]
+def _outside(edge: Ring, inner: Mapping[int, NDArray[np.bool_]]) -> Iterable[Ring]:
+    """What of an edge on a seam is not inside of the area."""
+    (start, row), (stop, _) = edge.tolist()
+    low, high = min(start, stop), max(start, stop)
+    hidden = inner[row][low:high]
+    if hidden.all():
+        return
+    changes = np.flatnonzero(np.diff(~hidden, prepend=False, append=False)) + low
     for first, last in changes.reshape(-1, 2).tolist():
-        ends = (first, last) if forward else (last, first)
+        ends = (first, last) if start < stop else (last, first)
         yield np.array([[ends[0], row], [ends[1], row]], np.int32)
 
 
 def _straightened(points: Ring) -> Ring:
     """A closed ring without points in the middle of straight lines."""
-    steps = np.sign(np.diff(points, axis=0, append=points[:1]))
-    turns = (steps != np.roll(steps, 1, axis=0)).any(axis=1)
-    corners = points[turns]
+    steps = np.sign(np.diff(np.concatenate([points[-1:], points, points[:1]]), axis=0))
+    corners = points[(steps[1:] != steps[:-1]).any(axis=1)]
     return np.concatenate([corners, corners[:1]])

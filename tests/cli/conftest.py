@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from geohydra.build import trusted
-
 PARTS = '''
 """Parts of the small project."""
 from __future__ import annotations
@@ -147,9 +145,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("GEOHYDRA_PLUGINS", "toyparts,toysteps")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(library), str(Path(__file__).resolve().parents[2])]))
     monkeypatch.syspath_prepend(str(library))
-    trusted.cache_clear()
     yield tmp_path
-    trusted.cache_clear()
     for module in [name for name in sys.modules if name.partition(".")[0] in ("toyparts", "toysteps")]:
         del sys.modules[module]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from geohydra.build import trusted
 from geohydra.config.checking import check, checked, locked, make_job, stages
 from geohydra.config.compose import compose
 from geohydra.errors import Problems
@@ -83,7 +82,6 @@ def test_parts_that_no_step_uses_cannot_contradict(mistakes: Callable[..., list[
 
 def test_a_config_trusts_nothing_by_itself(mistakes: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GEOHYDRA_PLUGINS")
-    trusted.cache_clear()
     assert any("set GEOHYDRA_PLUGINS=toyparts" in text for text in mistakes())
 
 
