@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +93,8 @@ def _write_map(
     plan = _plan(scene, settings)
     merger = _merger(plan, trained, settings, classes)
     with map_writer(folder, grid=scene.grid, classes=classes, colors=shades, probabilities=settings.probabilities) as writer:
-        with Behind(writer.write, depth=_BEHIND) as behind:
-            for block in ahead(blocks(scene, trained, plan), depth=_AHEAD):
+        with Behind(writer.write, depth=_BEHIND) as behind, closing(ahead(blocks(scene, trained, plan), depth=_AHEAD)) as incoming:
+            for block in incoming:
                 _answer(block, trained, merger, settings.batch_size, plan)
                 if block.cols[-1] == len(plan.col_starts) - 1:
                     behind.put(merger.finish())

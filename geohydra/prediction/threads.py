@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -20,7 +20,7 @@ class _End:
         self.error = error
 
 
-def ahead(items: Iterator[Item], *, depth: int) -> Iterator[Item]:
+def ahead(items: Iterator[Item], *, depth: int) -> Generator[Item, None, None]:
     """The same items, made in a thread that is at most `depth` of them ahead. Its errors are raised here."""
     line: queue.Queue[Item | _End] = queue.Queue(depth)
     stop = threading.Event()

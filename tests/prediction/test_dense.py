@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -224,6 +225,7 @@ def test_stopped_half_way_nothing_stands_in_its_place(world: Callable[..., Scene
         predict(scene, broken, tmp_path / "results/out")  # type: ignore[arg-type]
 
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["work"]
+    assert not [thread for thread in threading.enumerate() if thread.name in {"reader", "writer"}]
 
 
 def test_a_damaged_file_is_told_by_its_name(world: Callable[..., Scene], tmp_path: Path) -> None:
