@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="mobilenet_v2")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    side, count, repeats = (128, 64, 2) if options.small else (256, 48, 4)
+    side, count, repeats = (128, 64, 2) if options.small else (256, 48, 3)
     torch.set_num_threads(options.threads)
     ours, bare = Clock(), Clock()
     with tempfile.TemporaryDirectory() as folder:

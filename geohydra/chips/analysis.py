@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int, str], None]
 
-_COLUMNS = 8192
+_COLUMNS = 1024
 """Columns read at once, at most: what bounds memory for a very wide scene."""
 
-_PIXELS = 1 << 22
+_PIXELS = 1 << 19
 """Pixels read at once, at most, where blocks are smaller than this."""
 
 

@@ -269,6 +269,8 @@ def _trees(
 
 def _scatter(rng: np.random.Generator, area: BaseGeometry, each: float, radii: tuple[float, float]) -> Floats:
     """Random points in an area, one every so many square metres, with random radii."""
+    if area.is_empty:
+        return np.empty((0, 3))
     left, bottom, right, top = area.bounds
     count = int((right - left) * (top - bottom) / each)
     points = rng.uniform((left, bottom), (right, top), (count, 2))

@@ -40,8 +40,8 @@ def _check(trained: Path, bundle: Path, work: Work) -> None:
     from geohydra.bundle import load_model
 
     models = [load_model(folder, device="cpu", threads=work.resources.cpu) for folder in (trained, bundle)]
-    side = max(32, int(models[0].details["stride"]))
-    batch = np.random.default_rng(0).standard_normal((1, len(models[0].bands), side, side)).astype(np.float32)
+    rows, cols = models[0].details["chip"]
+    batch = np.random.default_rng(0).standard_normal((1, len(models[0].bands), rows, cols)).astype(np.float32)
     first, second = (model.forward(batch) for model in models)
     if not np.allclose(first, second, rtol=1e-4, atol=1e-5):
         raise StepError(str(bundle), "the bundle does not answer as the trained model does", "run the train step again")

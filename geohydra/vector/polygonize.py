@@ -89,8 +89,8 @@ def _areas(
 
 
 def _strip_rows(cols: int) -> int:
-    """As many rows of blocks as bounded memory allows, at least one."""
-    return max(512, _STRIP_PIXELS // cols // 512 * 512)
+    """As many as bounded memory allows. Blocks that reach into the next strip stay in GDAL's cache."""
+    return max(64, _STRIP_PIXELS // cols // 64 * 64)
 
 
 def _own(probabilities: NDArray[Any], classes: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ SMALL = (
     *("experiment=quick", "source.size=256", "chip.size=64", "predict.window=64", "train.epochs=1", "train.batch_size=4"),
     *("model.encoder=mobilenet_v2", "tracking=none", "bundle.registered_name=null"),
 )
-TIMED = ("report/curves.jsonl", "report/report.html", "model/model.json", "report/metrics.json")
+TIMED = ("report/curves.jsonl", "report/report.html", "/model.json", "report/metrics.json")
 """Files that tell of seconds or of the day, or of files that do."""
 
 
