@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -256,7 +257,9 @@ class Driven:
         path = self.folder / f"order-{len(self._processes)}.json"
         path.write_text(json.dumps(order))
         command = [sys.executable, str(self.folder / "driver.py"), str(path)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=_hear_signals
+        )
         self._processes.append(process)
         return process
 
@@ -282,6 +285,12 @@ def until(happens: Callable[[], Any], *, seconds: float = 20) -> Any:
             return found
         time.sleep(0.02)
     raise AssertionError("it did not happen in time")
+
+
+def _hear_signals() -> None:
+    """As in a terminal: whoever runs the tests may have told them to ignore some signals (nohup, a job in the background)."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
