@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--small", action="store_true")
     small = parser.parse_args().small
-    side, polygons, repeats = (1024, 400, 1) if small else (4096, 5000, 5)
+    side, polygons, repeats = (1024, 400, 1) if small else (10_240, 5000, 3)
     with tempfile.TemporaryDirectory() as name:
         scene = make_scene(Path(name), side, polygons)
         task = SemanticSegmentation(classes=list(CLASSES))

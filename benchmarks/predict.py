@@ -44,10 +44,10 @@ def make_scene(folder: Path, size: int) -> Scene:
     return Scene("scene", grid, (Asset(str(path), BANDS, (1, 2, 3, 4), "uint8"),))
 
 
-def make_model(folder: Path) -> TrainedModel:
+def make_model(folder: Path, encoder: str = "resnet34") -> TrainedModel:
     """A U-Net with random weights, as a train step would leave it."""
-    model = {"_target_": "geohydra.models.smp.SmpModel", "architecture": "unet", "encoder": "mobilenet_v2", "weights": None}
-    network = SmpModel(architecture="unet", encoder="mobilenet_v2", weights=None).build(channels=4, classes=len(CLASSES))
+    model = {"_target_": "geohydra.models.smp.SmpModel", "architecture": "unet", "encoder": encoder, "weights": None}
+    network = SmpModel(architecture="unet", encoder=encoder, weights=None).build(channels=4, classes=len(CLASSES))
     task = {"_target_": "geohydra.tasks.semantic_segmentation.SemanticSegmentation", "classes": list(CLASSES[1:]), "background": CLASSES[0]}
     known = {band: {"mean": 127.0, "std": 60.0} for band in BANDS}
     write_model(folder, network, Card(task, model, BANDS, CLASSES, known, (WINDOW, WINDOW), stride=32))
@@ -81,18 +81,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="1 million pixels, once")
     parser.add_argument("--size", type=int, default=4096, help="rows and columns of the scene")
+    parser.add_argument("--encoder", default="resnet34", help="of the U-Net; the lighter it is, the more the rest weighs")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     size, repeats = (1024, 1) if options.small else (options.size, options.repeats)
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        scene, trained = make_scene(folder, size), make_model(folder / "model")
+        scene, trained = make_scene(folder, size), make_model(folder / "model", options.encoder)
         for overlap in (0.0, 0.25):
             plan = WindowPlan(scene.grid.shape, Shape(WINDOW, WINDOW), stride_of(Shape(WINDOW, WINDOW), overlap))
             calls = [forward(trained, plan.total), predict(scene, trained, folder, overlap)]
             limit, ours = measure_in_turn(calls, repeats=repeats)
-            report(f"predict {size} px, overlap {overlap:.0%}, {plan.total} windows", ours, limit, SLACK, by="wall")
+            report(f"predict {options.encoder}, {size} px, overlap {overlap:.0%}, {plan.total} windows", ours, limit, SLACK, by="wall")
 
 
 if __name__ == "__main__":

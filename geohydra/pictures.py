@@ -120,7 +120,7 @@ def fit(rgb: Rgb, longest: int) -> Rgb:
 def side_by_side(rows: Sequence[Sequence[Panel]], *, title: str = "", legend: Mapping[str, Color] | None = None) -> bytes:
     """Rows of pictures with a title above each, and what the colours mean below."""
     wide = max(len(row) for row in rows)
-    cell = min(4.2, 15.0 / wide)
+    cell = min(6.0, 15.0 / wide) if len(rows) == 1 else min(4.2, 15.0 / wide)
     heights = [max(_aspect(panel) for panel in row) * cell + 0.35 for row in rows]
     extra = 0.55 * bool(title) + 0.55 * bool(legend)
     figure = _figure(wide * cell + 0.2, sum(heights) + extra)
@@ -278,7 +278,7 @@ def _aspect(panel: Panel) -> float:
 
 def _show(axis: Axes, panel: Panel) -> None:
     title, rgb = panel
-    axis.imshow(fit(rgb, 1024), interpolation="nearest" if max(rgb.shape[:2]) < 128 else "antialiased")
+    axis.imshow(fit(rgb, 700), interpolation="nearest" if max(rgb.shape[:2]) < 128 else "antialiased")
     axis.set_title(title, fontsize=10, loc="left")
 
 
@@ -320,5 +320,5 @@ def _headings(figure: Figure, title: str, legend: Mapping[str, Color] | None) ->
 
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=100)
+    figure.savefig(stream, format="png", dpi=100, pil_kwargs={"compress_level": 4})
     return stream.getvalue()

@@ -97,6 +97,7 @@ class Trained(Protocol):
 
     bands: tuple[str, ...]
     details: Mapping[str, Any]
+    device: str
 
     def normalise(self, image: Image) -> NDArray[np.float32]:
         """Float32 `(band, row, col)`, 0 where not valid."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +16,11 @@ from geohydra import pictures
 from geohydra.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    import torch
+
     from geohydra.prediction.merging import Merger
     from geohydra.prediction.outputs import MapWriter
-    from geohydra.prediction.scan import Block
+    from geohydra.prediction.scan import Batch
     from geohydra.prediction.settings import Prediction
     from geohydra.raster.windows import WindowPlan
     from geohydra.task import Trained
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 
 _AHEAD = 2
 _BEHIND = 1
-_PICTURE = 1000
+_PICTURE = 700
 
 
 def predict_scene(
@@ -44,7 +49,8 @@ def predict_scene(
     """
     _check(scene, trained, settings)
     shades = pictures.palette(classes, colors, background=background)
-    with _whole(out) as folder:
+    with _whole(out) as folder, ThreadPoolExecutor(1, thread_name_prefix="quicklook") as pool:
+        image = pool.submit(_image, scene)
         counts = _write_map(scene, trained, settings, folder, work, classes, shades)
         files = {"classes": "classes.tif"}
         if settings.probabilities != "none":
@@ -52,7 +58,9 @@ def predict_scene(
         if settings.polygons:
             shapes, found = _write_polygons(settings, folder, classes, background)
             files, counts = files | shapes, counts | found
-        (folder / "quicklook.png").write_bytes(_quicklook(scene, folder / "classes.tif", classes, shades))
+        panels = [(scene.id, image.result()), ("prediction", pictures.classes_rgb(read_small(folder / "classes.tif", _PICTURE), shades))]
+        picture = pictures.side_by_side([panels], legend=dict(zip(classes, shades, strict=True)))
+        (folder / "quicklook.png").write_bytes(picture)
         files["quicklook"] = "quicklook.png"
     return {"scene": scene.id} | {key: f"{out.name}/{name}" for key, name in files.items()} | counts
 
@@ -87,19 +95,49 @@ def _write_map(
 ) -> dict[str, Any]:
     """Read ahead, forward, merge, write behind. Returns the share of each class among measured pixels."""
     from geohydra.prediction.outputs import map_writer
-    from geohydra.prediction.scan import blocks
-    from geohydra.prediction.threads import Behind, ahead
+    from geohydra.prediction.threads import Behind
 
     plan = _plan(scene, settings)
     merger = _merger(plan, trained, settings, classes)
     with map_writer(folder, grid=scene.grid, classes=classes, colors=shades, probabilities=settings.probabilities) as writer:
-        with Behind(writer.write, depth=_BEHIND) as behind, closing(ahead(blocks(scene, trained, plan), depth=_AHEAD)) as incoming:
-            for block in incoming:
-                _answer(block, trained, merger, settings.batch_size, plan)
+        with Behind(writer.write, depth=_BEHIND) as behind, closing(_answers(scene, trained, plan, settings.batch_size)) as answers:
+            for block, parts in groupby(answers, key=lambda answer: answer[0].block):
+                merger.open(block.row, block.cols, block.valid)
+                for batch, outputs in parts:
+                    if outputs is not None:
+                        merger.add(batch.places, outputs)
+                merger.close()
                 if block.cols[-1] == len(plan.col_starts) - 1:
                     behind.put(merger.finish())
                     work.progress(block.row + 1, len(plan.row_starts), scene.id)
         return _counts(writer, classes)
+
+
+def _answers(scene: Scene, trained: Trained, plan: WindowPlan, size: int) -> Generator[tuple[Batch, torch.Tensor | None], None, None]:
+    """Every batch of a scene with the network's outputs, `size` windows being in the network at once.
+
+    On a CPU each core takes windows of its own: several threads in one layer would wait for each other whenever another
+    thread, which reads or writes, takes a core for a moment.
+    """
+    import torch
+
+    from geohydra.prediction.scan import scan
+    from geohydra.prediction.threads import ahead, side_by_side
+
+    threads = torch.get_num_threads()
+    workers = min(threads, size) if trained.device == "cpu" else 1
+    torch.set_num_threads(max(1, threads // workers))
+    try:
+        with closing(ahead(scan(scene, trained, plan, size=-(-size // workers)), depth=_AHEAD)) as batches:
+            yield from side_by_side(partial(_answer, trained), batches, workers=workers)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _answer(trained: Trained, batch: Batch) -> torch.Tensor | None:
+    import torch
+
+    return None if batch.pixels is None else trained.infer(torch.from_numpy(batch.pixels))
 
 
 def _plan(scene: Scene, settings: Prediction) -> WindowPlan:
@@ -118,18 +156,6 @@ def _merger(plan: WindowPlan, trained: Trained, settings: Prediction, classes: S
     decision = Decision(classes, trained.details.get("thresholds") or {})
     blending = kind(plan, decision, dtype=settings.probabilities)
     return Merger(plan, blending, classes=len(classes), dtype=settings.probabilities)
-
-
-def _answer(block: Block, trained: Trained, merger: Merger, size: int, plan: WindowPlan) -> None:
-    """The network's answers for all windows of a block."""
-    import torch
-
-    from geohydra.prediction.scan import batches, windows
-
-    merger.open(block.row, block.cols, block.valid)
-    for places, batch in batches(windows(block, plan), size):
-        merger.add(places, trained.infer(torch.from_numpy(batch)))
-    merger.close()
 
 
 def _counts(writer: MapWriter, classes: Sequence[str]) -> dict[str, Any]:
@@ -160,16 +186,13 @@ def _write_polygons(
     return files, counts
 
 
-def _quicklook(scene: Scene, file: Path, classes: Sequence[str], shades: Sequence[pictures.Color]) -> bytes:
-    """The scene beside its map."""
+def _image(scene: Scene) -> pictures.Rgb:
+    """The scene as people see it."""
     from geohydra.raster.read import SceneReader
 
     shown = pictures.visible(scene.bands)
     with SceneReader(scene, bands=shown) as reader:
-        image = pictures.stretch(reader.read_overview(_PICTURE), shown)
-    labels = read_small(file, _PICTURE)
-    panels = [(scene.id, image), ("prediction", pictures.classes_rgb(labels, shades))]
-    return pictures.side_by_side([panels], legend=dict(zip(classes, shades, strict=True)))
+        return pictures.stretch(reader.read_overview(_PICTURE), shown)
 
 
 def read_small(file: Path, longest: int) -> Any:

@@ -31,6 +31,24 @@ class Block:
     valid: NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some windows of a block, float32 `(n, band, row, col)`, and their places; None, once, for a block in which nothing was measured."""
+
+    block: Block
+    places: list[int]
+    pixels: NDArray[np.float32] | None
+
+
+def scan(scene: Scene, trained: Trained, plan: WindowPlan, *, size: int) -> Iterator[Batch]:
+    """All that is to be predicted of a scene: block after block, in batches of so many windows."""
+    for block in blocks(scene, trained, plan):
+        if block.pixels is None:
+            yield Batch(block, [], None)
+        for places, pixels in batches(windows(block, plan), size):
+            yield Batch(block, places, pixels)
+
+
 def blocks(scene: Scene, trained: Trained, plan: WindowPlan) -> Iterator[Block]:
     """All windows of a scene, from the top, from the left; every pixel of a row of windows is read once."""
     runs = groups(plan.col_starts, plan.size.cols, longest=_LONGEST)

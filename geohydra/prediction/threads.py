@@ -1,14 +1,17 @@
-"""Reading ahead and writing behind: one thread on either side of the network, never further than a few items away."""
+"""Reading ahead, answering side by side and writing behind: threads that are never further than a few items away."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 _PATIENCE = 0.1
 
@@ -60,6 +63,24 @@ def _put(line: queue.Queue[Item | _End], item: Item | _End, stop: threading.Even
             continue
         return True
     return False
+
+
+def side_by_side(call: Callable[[Item], Answer], items: Iterable[Item], *, workers: int) -> Generator[tuple[Item, Answer], None, None]:
+    """Each item with what the call makes of it, in order; so many calls run at a time, and one item more waits."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="network") as pool:
+        waiting: deque[tuple[Item, Future[Answer]]] = deque()
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(call, item)))
+                if len(waiting) > workers:
+                    first, answer = waiting.popleft()
+                    yield first, answer.result()
+            while waiting:
+                first, answer = waiting.popleft()
+                yield first, answer.result()
+        finally:
+            for _, answer in waiting:
+                answer.cancel()
 
 
 class Behind(Generic[Item]):

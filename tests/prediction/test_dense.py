@@ -32,6 +32,7 @@ class Small:
     """A trained network of a few weights."""
 
     bands = ("red", "nir")
+    device = "cpu"
 
     def __init__(self, network: torch.nn.Module, **details: Any) -> None:
         self.network = network.eval()
@@ -220,7 +221,7 @@ def test_stopped_half_way_nothing_stands_in_its_place(world: Callable[..., Scene
             raise KeyboardInterrupt
         return Small.infer(trained, batch)
 
-    broken = SimpleNamespace(bands=trained.bands, details={}, normalise=trained.normalise, infer=fail, network=trained.network)
+    broken = SimpleNamespace(device="cpu", bands=trained.bands, details={}, normalise=trained.normalise, infer=fail, network=trained.network)
     with pytest.raises(KeyboardInterrupt):
         predict(scene, broken, tmp_path / "results/out")  # type: ignore[arg-type]
 

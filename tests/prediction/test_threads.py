@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from geohydra.prediction.threads import Behind, ahead
+from geohydra.prediction.threads import Behind, ahead, side_by_side
 
 
 def alive() -> list[str]:
@@ -98,3 +98,32 @@ def test_an_error_of_the_block_is_not_hidden_and_ends_the_writer() -> None:
     with pytest.raises(ValueError, match="mine"):
         put_all(time.sleep, numbers())
     assert alive() == []
+
+
+def test_answers_side_by_side_keep_their_order() -> None:
+    def slow(number: int) -> int:
+        time.sleep(0.02 if number % 3 == 0 else 0.0)
+        return number * number
+
+    assert list(side_by_side(slow, range(30), workers=3)) == [(number, number * number) for number in range(30)]
+
+
+def test_no_more_answers_are_begun_than_are_wanted() -> None:
+    begun: list[int] = []
+
+    def note(number: int) -> int:
+        begun.append(number)
+        return number
+
+    answers = side_by_side(note, range(100), workers=2)
+    next(answers)
+    answers.close()
+    assert len(begun) <= 3
+
+
+def test_an_error_of_an_answer_is_raised() -> None:
+    def fail(number: int) -> int:
+        raise ValueError(str(number))
+
+    with pytest.raises(ValueError, match="0"):
+        list(side_by_side(fail, range(5), workers=2))
