@@ -31,6 +31,7 @@ class Tiny:
     """A trained network that costs next to nothing."""
 
     bands = BANDS
+    device = "cpu"
 
     def __init__(self) -> None:
         import torch

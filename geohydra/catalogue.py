@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -17,14 +18,25 @@ from typing import Any
 
 from geohydra import storage
 from geohydra.errors import DataError
-from geohydra.types import Asset, Grid, LabelAsset, Scene, Shape
+from geohydra.types import Asset, Grid, LabelAsset, MaskAsset, Scene, Shape
 
 _FILE = "items.json"
+_RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 _UNDATED = {"datetime": None, "start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "2100-01-01T00:00:00Z"}
 """STAC wants a time of every item: where it is not known, an interval that says nothing."""
 
-_OWN = {"datetime", "start_datetime", "end_datetime", "proj:code", "proj:wkt2", "proj:transform", "proj:shape", "geohydra:crs"}
+_OWN = {
+    "datetime",
+    "start_datetime",
+    "end_datetime",
+    "proj:code",
+    "proj:wkt2",
+    "proj:transform",
+    "proj:shape",
+    "geohydra:crs",
+    "geohydra:composite",
+}
 _EDGE = 8
 """Pieces into which each side of a footprint is cut: straight lines bend when they are projected."""
 
@@ -53,7 +65,7 @@ def _item(scene: Scene, folder: Path) -> dict[str, Any]:
     item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": [_PROJECTION],
+        "stac_extensions": [_PROJECTION, _RASTER] if any(asset.scale or asset.offset for asset in scene.assets) else [_PROJECTION],
         "id": scene.id,
         "geometry": footprint,
         "properties": {**scene.properties, **_time(scene.time), **_projection(scene.grid)},
@@ -62,6 +74,10 @@ def _item(scene: Scene, folder: Path) -> dict[str, Any]:
     }
     if footprint is not None:
         item["bbox"] = _bbox(footprint)
+    if scene.composite is not None:
+        item["properties"]["geohydra:composite"] = scene.composite
+    for place, mask in enumerate(scene.masks):
+        item["assets"][f"mask-{place}"] = _mask_asset(mask, folder)
     if scene.labels is not None:
         item["assets"]["labels"] = _label_asset(scene.labels, folder)
     return item
@@ -70,14 +86,24 @@ def _item(scene: Scene, folder: Path) -> dict[str, Any]:
 def _asset_names(scene: Scene) -> list[str]:
     if len(scene.assets) == 1:
         return ["image"]
-    return [f"image-{'-'.join(asset.bands)}" for asset in scene.assets]
+    names = ["-".join(["image", *asset.bands, *_stamp(asset.time)]) for asset in scene.assets]
+    several = {name for name, count in Counter(names).items() if count > 1}
+    return [f"{name}-{place}" if name in several else name for place, name in enumerate(names)]
+
+
+def _stamp(time: datetime | None) -> list[str]:
+    return [] if time is None else [_moment(time)]
 
 
 def _time(time: datetime | None) -> dict[str, Any]:
     if time is None:
         return dict(_UNDATED)
+    return {"datetime": _moment(time)}
+
+
+def _moment(time: datetime) -> str:
     moment = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    return {"datetime": moment.isoformat().replace("+00:00", "Z")}
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _projection(grid: Grid) -> dict[str, Any]:
@@ -98,7 +124,7 @@ def _asset(asset: Asset, folder: Path) -> dict[str, Any]:
     told: dict[str, Any] = {
         "href": _relative(asset.uri, folder),
         "roles": ["data"],
-        "bands": [{"name": band} for band in asset.bands],
+        "bands": [_band(asset, place) for place in range(len(asset.bands))],
         "data_type": asset.dtype,
         "geohydra:indexes": list(asset.indexes),
     }
@@ -106,7 +132,22 @@ def _asset(asset: Asset, folder: Path) -> dict[str, Any]:
         told["type"] = "image/tiff; application=geotiff"
     if asset.nodata is not None:
         told["nodata"] = asset.nodata if math.isfinite(asset.nodata) else str(asset.nodata)
+    if asset.time is not None:
+        told["datetime"] = _moment(asset.time)
+    if asset.resampling != "bilinear":
+        told["geohydra:resampling"] = asset.resampling
     return told
+
+
+def _band(asset: Asset, place: int) -> dict[str, Any]:
+    numbers = {"raster:scale": asset.scale, "raster:offset": asset.offset}
+    return {"name": asset.bands[place]} | {key: values[place] for key, values in numbers.items() if values}
+
+
+def _mask_asset(mask: MaskAsset, folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = {"href": _relative(mask.uri, folder), "roles": ["data-mask"], "geohydra:index": mask.index}
+    told |= {"geohydra:values": list(mask.values), "geohydra:bits": list(mask.bits)}
+    return told if mask.time is None else told | {"datetime": _moment(mask.time)}
 
 
 def _label_asset(labels: LabelAsset, folder: Path) -> dict[str, Any]:
@@ -173,6 +214,7 @@ def _scene(item: Mapping[str, Any], folder: Path) -> Scene:
     told = item["properties"]
     assets = dict(item["assets"])
     labels = assets.pop("labels", None)
+    masks = [assets.pop(name) for name in list(assets) if "data-mask" in assets[name].get("roles", ())]
     a, b, c, d, e, f = told["proj:transform"]
     crs = told.get("geohydra:crs") or told.get("proj:code") or told.get("proj:wkt2") or ""
     rows, cols = told["proj:shape"]
@@ -181,8 +223,10 @@ def _scene(item: Mapping[str, Any], folder: Path) -> Scene:
         grid=Grid(crs, (a, b, c, d, e, f), Shape(rows, cols)),
         assets=tuple(_read_asset(asset, folder) for asset in assets.values()),
         labels=None if labels is None else _read_labels(labels, folder),
-        time=datetime.fromisoformat(told["datetime"]) if told.get("datetime") else None,
+        time=_read_time(told),
         properties={key: value for key, value in told.items() if key not in _OWN},
+        masks=tuple(_read_mask(mask, folder) for mask in masks),
+        composite=told.get("geohydra:composite"),
     )
 
 
@@ -196,7 +240,20 @@ def _read_asset(asset: Mapping[str, Any], folder: Path) -> Asset:
         indexes=tuple(asset.get("geohydra:indexes") or range(1, len(names) + 1)),
         dtype=asset["data_type"],
         nodata=None if nodata is None else float(nodata),
+        time=_read_time(asset),
+        resampling=asset.get("geohydra:resampling", "bilinear"),
+        scale=tuple(band["raster:scale"] for band in bands if "raster:scale" in band),
+        offset=tuple(band["raster:offset"] for band in bands if "raster:offset" in band),
     )
+
+
+def _read_mask(asset: Mapping[str, Any], folder: Path) -> MaskAsset:
+    values, bits = tuple(asset["geohydra:values"]), tuple(asset["geohydra:bits"])
+    return MaskAsset(_absolute(asset["href"], folder), asset["geohydra:index"], values, bits, _read_time(asset))
+
+
+def _read_time(told: Mapping[str, Any]) -> datetime | None:
+    return datetime.fromisoformat(told["datetime"]) if told.get("datetime") else None
 
 
 def _read_labels(asset: Mapping[str, Any], folder: Path) -> LabelAsset:

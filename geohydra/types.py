@@ -8,9 +8,9 @@ Rows come before columns everywhere; arrays are `(band, row, col)`. A transform 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,19 +141,49 @@ class Image:
             raise ValueError(f"pixels {self.pixels.shape} and validity {self.valid.shape} do not match")
 
 
+Resampling = Literal["nearest", "bilinear", "cubic", "average", "mode"]
+"""How pixels of one grid become pixels of another; what they mean is told by GDAL's documentation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One raster file of a scene: which bands it brings, and where they stand in it (indexes from 1)."""
+    """One raster file of a scene: which bands it brings, and where they stand in it (indexes from 1).
+
+    `time` is when it was taken, where a scene holds several acquisitions. Assets with the same band and time are a mosaic: of
+    those that are valid at a pixel the first one counts. What is measured is `scale * number + offset`, one of each
+    a band; where both are empty, the numbers themselves.
+    """
 
     uri: str
     bands: tuple[str, ...]
     indexes: tuple[int, ...]
     dtype: str
     nodata: float | None = None
+    time: datetime | None = None
+    resampling: Resampling = "bilinear"
+    scale: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.bands) != len(self.indexes) or not self.bands:
             raise ValueError(f"{self.uri}: {len(self.bands)} band names for {len(self.indexes)} bands")
+        for numbers in (self.scale, self.offset):
+            if numbers and len(numbers) != len(self.bands):
+                raise ValueError(f"{self.uri}: {len(numbers)} scales or offsets for {len(self.bands)} bands")
+
+
+@dataclass(frozen=True, slots=True)
+class MaskAsset:
+    """A band that tells where an acquisition is no measurement, as of clouds: by `values`, or by `bits` that are set (from 0).
+
+    Without a `time` it holds for all acquisitions of its scene. It comes onto the grid by nearest neighbour.
+    """
+
+    uri: str
+    index: int = 1
+    values: tuple[int, ...] = ()
+    bits: tuple[int, ...] = ()
+    time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +202,11 @@ class LabelAsset:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One place at one time: rasters, all to be read onto `grid`, and labels if any."""
+    """One place at one or more times: rasters, all to be read onto `grid`, what masks them, and labels if any.
+
+    `composite` says how several acquisitions become one image, where a task asks for one: "median", "first" (valid), or another
+    name that `geohydra.raster.series` knows.
+    """
 
     id: str
     grid: Grid
@@ -180,11 +214,24 @@ class Scene:
     labels: LabelAsset | None = None
     time: datetime | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
+    masks: tuple[MaskAsset, ...] = ()
+    composite: str | None = None
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Band names, in the order of the assets."""
-        return tuple(band for asset in self.assets for band in asset.bands)
+        """Band names, in the order of the assets, each once."""
+        return tuple(dict.fromkeys(band for asset in self.assets for band in asset.bands))
+
+    @property
+    def times(self) -> tuple[datetime, ...]:
+        """When its acquisitions were taken, in order; empty where its assets tell no time of their own."""
+        return tuple(sorted({asset.time for asset in self.assets if asset.time is not None}))
+
+    def at(self, time: datetime) -> Scene:
+        """One acquisition: the assets and masks of this time, and those without a time."""
+        assets = tuple(replace(asset, time=None) for asset in self.assets if asset.time in (time, None))
+        masks = tuple(replace(mask, time=None) for mask in self.masks if mask.time in (time, None))
+        return replace(self, assets=assets, masks=masks, time=time, composite=None)
 
 
 @dataclass(frozen=True, slots=True)

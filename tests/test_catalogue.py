@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from geohydra import catalogue
 from geohydra.errors import DataError
-from geohydra.types import Asset, Grid, LabelAsset, Scene, Shape
+from geohydra.types import Asset, Grid, LabelAsset, MaskAsset, Scene, Shape
 
 UTM = Grid("EPSG:32632", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_500_000.0), Shape(100, 200))
 
@@ -42,6 +42,25 @@ def test_scenes_come_back_as_they_were(tmp_path: Path) -> None:
     catalogue.write(scenes, tmp_path)
 
     assert catalogue.read(tmp_path) == scenes
+
+
+def test_a_series_comes_back_with_its_times_masks_and_scales(tmp_path: Path) -> None:
+    days = [datetime(2024, 5, day, tzinfo=UTC) for day in (1, 11)]
+    assets = tuple(
+        Asset(f"/data/{day.day}-{part}.tif", ("red",), (1,), "int16", -1.0, day, "cubic", (0.0001,), (-0.1,))
+        for day in days
+        for part in "ab"
+    )
+    masks = tuple(MaskAsset(f"/data/{day.day}-scl.tif", 2, (3, 8, 9), (1,), day) for day in days)
+    series = Scene("s", UTM, assets, masks=masks, composite="median")
+
+    catalogue.write([series], tmp_path)
+
+    assert catalogue.read(tmp_path) == [series]
+    assert series.bands == ("red",)
+    assert series.times == tuple(days)
+    assert [asset.uri for asset in series.at(days[1]).assets] == ["/data/11-a.tif", "/data/11-b.tif"]
+    assert series.at(days[1]).masks == (MaskAsset("/data/11-scl.tif", 2, (3, 8, 9), (1,)),)
 
 
 def test_a_catalogue_may_be_moved_with_its_folder(tmp_path: Path) -> None:

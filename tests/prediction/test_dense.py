@@ -221,7 +221,9 @@ def test_stopped_half_way_nothing_stands_in_its_place(world: Callable[..., Scene
             raise KeyboardInterrupt
         return Small.infer(trained, batch)
 
-    broken = SimpleNamespace(device="cpu", bands=trained.bands, details={}, normalise=trained.normalise, infer=fail, network=trained.network)
+    broken = SimpleNamespace(
+        device="cpu", bands=trained.bands, details={}, normalise=trained.normalise, infer=fail, network=trained.network
+    )
     with pytest.raises(KeyboardInterrupt):
         predict(scene, broken, tmp_path / "results/out")  # type: ignore[arg-type]
 
