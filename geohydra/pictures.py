@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +47,10 @@ _CUSTOMARY = {
     "grassland": "#a3c585",
     "herbaceous": "#a3c585",
     "shrubland": "#b08968",
+    "land": "#c9b48c",
+    "bare": "#c9b48c",
+    "soil": "#c9b48c",
+    "sediment": "#d8c7a0",
     "cloud": "#ffffff",
     "shadow": "#39424e",
     "snow": "#a9d6e5",
@@ -61,15 +66,15 @@ def palette(names: Sequence[str], colors: Mapping[str, str] | None = None, *, ba
 
     The first colour of the palette is a quiet one, kept for the background.
     """
-    free = iter(range(1, 1 + len(names)))
-    chosen = []
+    wanted = {name: _color(text) for name, text in (colors or {}).items() if name in names}
+    if background is not None and background.lower() not in _CUSTOMARY:
+        wanted.setdefault(background, _spread(0))
     for name in names:
-        known = (colors or {}).get(name) or _CUSTOMARY.get(name.lower())
-        if known:
-            chosen.append(_color(known))
-        else:
-            chosen.append(_spread(0 if name == background else next(free)))
-    return tuple(chosen)
+        customary = _CUSTOMARY.get(name.lower())
+        if customary and _color(customary) not in wanted.values():
+            wanted.setdefault(name, _color(customary))
+    free = (color for color in map(_spread, count(1)) if color not in wanted.values())
+    return tuple(wanted[name] if name in wanted else next(free) for name in names)
 
 
 def visible(bands: Sequence[str]) -> tuple[str, ...]:

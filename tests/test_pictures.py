@@ -63,6 +63,16 @@ def test_an_overlay_leaves_the_background_clear() -> None:
     assert mixed.tolist() == [[[0, 0, 0], [100, 0, 0]]]
 
 
+def test_no_two_classes_look_alike_though_custom_would_have_it() -> None:
+    names = ["built", "building", "developed", "land", "soil", "water", "unheard of", "another"]
+
+    colors = pictures.palette(names, {"another": "#3f7cac"})
+
+    assert len(set(colors)) == len(names)
+    assert colors[-1] == (0x3F, 0x7C, 0xAC)
+    assert colors[0] == (0xC8, 0x55, 0x3D)
+
+
 def test_a_palette_keeps_given_colours_and_tells_thirty_classes_apart() -> None:
     names = ["background", *(f"class {place}" for place in range(30))]
     colors = pictures.palette(names, {"class 3": "#102030"}, background="background")
