@@ -48,6 +48,7 @@ def predict_scene(
     Returns a row of plain values; its file names are relative to `out.parent`.
     """
     _check(scene, trained, settings)
+    _import_rasterio()
     shades = pictures.palette(classes, colors, background=background)
     with _whole(out) as folder, ThreadPoolExecutor(1, thread_name_prefix="quicklook") as pool:
         image = pool.submit(_image, scene)
@@ -63,6 +64,12 @@ def predict_scene(
         (folder / "quicklook.png").write_bytes(picture)
         files["quicklook"] = "quicklook.png"
     return {"scene": scene.id} | {key: f"{out.name}/{name}" for key, name in files.items()} | counts
+
+
+def _import_rasterio() -> None:
+    """Before any thread begins: imported for the first time by two threads at once, rasterio is found half made."""
+    import rasterio.vrt
+    import rasterio.warp  # noqa: F401
 
 
 def _check(scene: Scene, trained: Trained, settings: Prediction) -> None:
