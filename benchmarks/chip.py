@@ -75,15 +75,15 @@ def make_scene(folder: Path, side: int, polygons: int) -> Scene:
     return Scene("scene", grid, (asset,), LabelAsset(str(folder / "labels.parquet"), "vector", classes=CLASSES))
 
 
-def write_image(path: Path, grid: Grid) -> None:
+def write_image(path: Path, grid: Grid, *, bands: int = 4) -> None:
     """A COG as geohydra writes it, of ground with structure at every scale: about as hard to decode as aerial imagery."""
     rng = np.random.default_rng(0)
     side = grid.shape.rows
-    pixels = np.full((4, side, side), 110, np.float32)
+    pixels = np.full((bands, side, side), 110, np.float32)
     for factor in (256, 64, 16, 4, 1):
         few = -(-side // factor)
-        pixels += rng.normal(0, 8, (4, few, few)).astype(np.float32).repeat(factor, axis=1).repeat(factor, axis=2)[:, :side, :side]
-    with CogWriter(path, grid=grid, bands=4, dtype="uint8") as writer:
+        pixels += rng.normal(0, 8, (bands, few, few)).astype(np.float32).repeat(factor, axis=1).repeat(factor, axis=2)[:, :side, :side]
+    with CogWriter(path, grid=grid, bands=bands, dtype="uint8") as writer:
         writer.write(0, pixels.clip(0, 255).astype(np.uint8))
 
 

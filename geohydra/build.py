@@ -10,17 +10,15 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import os
 import re
 import types
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib import metadata
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BeforeValidator, ConfigDict, PydanticUserError, ValidationError, create_model
 
 from geohydra.errors import ConfigError, GeohydraError, Problems
+from geohydra.trust import trusted as trusted
 
 Node = Mapping[str, Any]
 
@@ -79,19 +77,6 @@ def resolve(target: Any, *, where: str) -> type[Any]:
     if found.__module__.split(".")[0] not in trusted():
         raise ConfigError(f"{where}._target_", f"{target!r} is a class of {found.__module__}, which is not a trusted package")
     return found
-
-
-def trusted() -> frozenset[str]:
-    """Top-level packages whose classes a config may name."""
-    named = {name.strip() for name in os.environ.get("GEOHYDRA_PLUGINS", "").split(",") if name.strip()}
-    return _installed() | named
-
-
-@cache
-def _installed() -> frozenset[str]:
-    """geohydra, and packages that say of themselves when they are installed that they extend it."""
-    plugins = {point.value.split(":")[0].split(".")[0] for point in metadata.entry_points(group="geohydra.plugins")}
-    return frozenset({"geohydra"} | plugins)
 
 
 def near(word: str, known: Iterable[str]) -> str:

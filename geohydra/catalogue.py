@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from geohydra import storage
 from geohydra.errors import DataError
+from geohydra.raster import outline
 from geohydra.types import Asset, Grid, LabelAsset, MaskAsset, Scene, Shape
 
 _FILE = "items.json"
@@ -37,8 +37,6 @@ _OWN = {
     "geohydra:crs",
     "geohydra:composite",
 }
-_EDGE = 8
-"""Pieces into which each side of a footprint is cut: straight lines bend when they are projected."""
 
 
 def write(scenes: Iterable[Scene], folder: Path) -> Path:
@@ -61,7 +59,7 @@ def read(folder: Path) -> list[Scene]:
 
 
 def _item(scene: Scene, folder: Path) -> dict[str, Any]:
-    footprint = _footprint(scene.grid)
+    footprint = outline.footprint(scene.grid)
     item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": "1.1.0",
@@ -73,7 +71,7 @@ def _item(scene: Scene, folder: Path) -> dict[str, Any]:
         "assets": {name: _asset(asset, folder) for name, asset in zip(_asset_names(scene), scene.assets, strict=True)},
     }
     if footprint is not None:
-        item["bbox"] = _bbox(footprint)
+        item["bbox"] = outline.bbox(footprint)
     if scene.composite is not None:
         item["properties"]["geohydra:composite"] = scene.composite
     for place, mask in enumerate(scene.masks):
@@ -152,7 +150,7 @@ def _mask_asset(mask: MaskAsset, folder: Path) -> dict[str, Any]:
 
 def _label_asset(labels: LabelAsset, folder: Path) -> dict[str, Any]:
     kinds = {"vector": "application/vnd.apache.parquet", "raster": "image/tiff; application=geotiff"}
-    return {
+    told: dict[str, Any] = {
         "href": _relative(labels.uri, folder),
         "roles": ["labels"],
         "type": kinds.get(labels.kind, "application/octet-stream"),
@@ -160,6 +158,13 @@ def _label_asset(labels: LabelAsset, folder: Path) -> dict[str, Any]:
         "geohydra:values": {str(value): name for value, name in labels.values.items()},
         "geohydra:classes": list(labels.classes),
     }
+    if labels.ignored is not None:
+        told["geohydra:ignored"] = _relative(labels.ignored, folder)
+    if labels.unlabelled != "background":
+        told["geohydra:unlabelled"] = labels.unlabelled
+    if labels.priority:
+        told["geohydra:priority"] = list(labels.priority)
+    return told
 
 
 def _relative(uri: str, folder: Path) -> str:
@@ -169,45 +174,11 @@ def _relative(uri: str, folder: Path) -> str:
     return f"./{path.relative_to(folder).as_posix()}" if path.is_relative_to(folder) else str(path)
 
 
-def _footprint(grid: Grid) -> dict[str, Any] | None:
-    """The outline in longitude and latitude; None where the place is not known."""
-    if not grid.crs:
-        return None
-    corners = grid.corners
-    ring = [_between(corners[side], corners[(side + 1) % 4], step / _EDGE) for side in range(4) for step in range(_EDGE)]
-    xs, ys = _to_lonlat(grid.crs).transform(*zip(*ring, strict=True))
-    points = [[round(float(x), 9), round(float(y), 9)] for x, y in zip(xs, ys, strict=True)]
-    if not all(math.isfinite(value) for point in points for value in point):
-        return None
-    return {"type": "Polygon", "coordinates": [_counterclockwise([*points, points[0]])]}
-
-
-def _between(start: tuple[float, float], stop: tuple[float, float], share: float) -> tuple[float, float]:
-    return start[0] + (stop[0] - start[0]) * share, start[1] + (stop[1] - start[1]) * share
-
-
-def _counterclockwise(ring: list[list[float]]) -> list[list[float]]:
-    area = sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring))
-    return ring if area > 0 else ring[::-1]
-
-
-def _bbox(footprint: Mapping[str, Any]) -> list[float]:
-    xs, ys = zip(*footprint["coordinates"][0], strict=True)
-    return [min(xs), min(ys), max(xs), max(ys)]
-
-
 @cache
 def _crs(text: str) -> Any:
     from pyproj import CRS
 
     return CRS.from_user_input(text)
-
-
-@cache
-def _to_lonlat(crs: str) -> Any:
-    from pyproj import Transformer
-
-    return Transformer.from_crs(_crs(crs), "EPSG:4326", always_xy=True)
 
 
 def _scene(item: Mapping[str, Any], folder: Path) -> Scene:
@@ -257,8 +228,16 @@ def _read_time(told: Mapping[str, Any]) -> datetime | None:
 
 
 def _read_labels(asset: Mapping[str, Any], folder: Path) -> LabelAsset:
-    values = {int(value): name for value, name in asset.get("geohydra:values", {}).items()}
-    return LabelAsset(_absolute(asset["href"], folder), asset["geohydra:kind"], values, tuple(asset.get("geohydra:classes", ())))
+    ignored = asset.get("geohydra:ignored")
+    return LabelAsset(
+        _absolute(asset["href"], folder),
+        asset["geohydra:kind"],
+        values={int(value): name for value, name in asset.get("geohydra:values", {}).items()},
+        classes=tuple(asset.get("geohydra:classes", ())),
+        ignored=None if ignored is None else _absolute(ignored, folder),
+        unlabelled=asset.get("geohydra:unlabelled", "background"),
+        priority=tuple(asset.get("geohydra:priority", ())),
+    )
 
 
 def _absolute(href: str, folder: Path) -> str:

@@ -28,12 +28,22 @@ def fingerprint(step: str, *, version: int, config: Mapping[str, Any], needs: Ma
 
 
 def _plain(value: Any) -> Any:
-    """JSON would turn a key such as 10 into text only after sorting, and then it would stand behind 2."""
-    if isinstance(value, Mapping):
-        return {_key(key): _plain(item) for key, item in value.items()}
+    """JSON would turn a key such as 10 into text only after sorting, and then it would stand behind 2.
+
+    Scalars are passed on without a call each: a lock holds millions.
+    """
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return [item if type(item) in _SCALARS else _plain(item) for item in value]
+    if kind is dict or isinstance(value, Mapping):
+        pairs = value.items()
+        return {key if type(key) is str else _key(key): item if type(item) in _SCALARS else _plain(item) for key, item in pairs}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return _plain(list(value))
     return value
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def _key(key: Any) -> str:

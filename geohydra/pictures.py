@@ -78,11 +78,25 @@ def palette(names: Sequence[str], colors: Mapping[str, str] | None = None, *, ba
 
 
 def visible(bands: Sequence[str]) -> tuple[str, ...]:
-    """The bands to look at: red, green and blue by name, else the first three, else the first."""
-    known = {name.lower(): name for name in bands}
+    """The bands to look at: red, green and blue by name, else the first three, else the first.
+
+    Of bands at two times (`before_red`, `after_red`) those after.
+    """
+    later = [name for name in bands if name.startswith("after_")]
+    bands = later or bands
+    known = {name.lower().removeprefix("after_"): name for name in bands}
     if {"red", "green", "blue"} <= known.keys():
         return known["red"], known["green"], known["blue"]
     return tuple(bands[:3]) if len(bands) >= 3 else tuple(bands[:1])
+
+
+def views(bands: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The bands of each picture that shows an image, by a title: one picture, or one before and one after."""
+    earlier = [name for name in bands if name.startswith("before_")]
+    if not earlier:
+        return {"": visible(bands)}
+    after = visible(bands)
+    return {"before": tuple(name.replace("after_", "before_", 1) for name in after), "after": after}
 
 
 def stretch(image: Image, bands: Sequence[str], *, low: float = 2.0, high: float = 98.0) -> Rgb:
@@ -137,6 +151,30 @@ def side_by_side(rows: Sequence[Sequence[Panel]], *, title: str = "", legend: Ma
                 _show(axis, row[place])
     _headings(figure, title, legend)
     return _png(figure)
+
+
+def ground_map(rgb: Rgb, *, title: str, legend: Mapping[str, Color], pixel: float | None) -> bytes:
+    """A map with a bar that tells its scale, where a pixel is so many metres, and what the colours mean below."""
+    figure = _figure(8.2, 0.4 + 1.1 + 8.0 * min(1.5, max(0.3, rgb.shape[0] / rgb.shape[1])))
+    axis = figure.subplots()
+    axis.set_axis_off()
+    axis.imshow(rgb, interpolation="nearest")
+    if pixel:
+        _scale_bar(axis, rgb.shape[0], rgb.shape[1], pixel)
+    _headings(figure, title, legend)
+    return _png(figure)
+
+
+def _scale_bar(axis: Axes, rows: int, cols: int, pixel: float) -> None:
+    """Below the map on its left, a round length of about a fifth of its width."""
+    most = cols * pixel / 4
+    step = 10 ** math.floor(math.log10(most))
+    length = max(factor * step for factor in (1, 2, 5) if factor * step <= most)
+    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    base = rows * 1.02 + 4
+    axis.plot([0, length / pixel], [base, base], color=_INK, linewidth=3, solid_capstyle="butt", clip_on=False)
+    axis.text(length / pixel + 0.01 * cols, base, text, va="center", fontsize=9, color=_INK)
+    axis.set_ylim(base + 0.03 * rows, -0.5)
 
 
 def chips_grid(chips: Sequence[Panel], *, title: str = "", legend: Mapping[str, Color] | None = None, columns: int = 6) -> bytes:

@@ -9,9 +9,10 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from geohydra import signing, web
 from geohydra.errors import DataError, StoreError
 from geohydra.types import LockEntry
 
@@ -56,7 +58,7 @@ def filesystem(uri: str) -> tuple[Any, str]:
     Raises StoreError where the package for the scheme is missing or the address cannot be understood.
     """
     try:
-        system, path = fsspec.core.url_to_fs(uri)
+        system, path = fsspec.core.url_to_fs(signing.signed(uri))
     except (ImportError, ValueError) as cause:
         raise StoreError(uri, f"no way to read this address ({cause})", "known are local paths, s3://, gs://, http(s)://") from cause
     return system, path
@@ -66,14 +68,26 @@ def exists(uri: str) -> bool:
     """Whether a file or a folder stands there."""
     if is_local(uri):
         return local_path(uri).exists()
+    if web.is_web(uri):
+        return _found(uri)
     system, path = filesystem(uri)
     return bool(system.exists(path))
 
 
+def _found(uri: str) -> bool:
+    try:
+        web.ask(uri)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def read_bytes(uri: str) -> bytes:
-    """The whole content of a small file. Raises FileNotFoundError where there is none."""
+    """The whole content of a small file. Raises FileNotFoundError where there is none, DataError where a server does not give it."""
     if is_local(uri):
         return local_path(uri).read_bytes()
+    if web.is_web(uri):
+        return web.read(uri)
     system, path = filesystem(uri)
     return bytes(system.cat_file(path))
 
@@ -138,23 +152,69 @@ def refuse_changed(lock: Sequence[LockEntry]) -> None:
     if changes:
         more = f" (and {len(changes) - 1} more files)" if len(changes) > 1 else ""
         uri, fact = changes[0]
-        raise DataError(uri, f"{fact} since the plan was made{more}", "start again: the files are listed anew")
+        raise DataError(
+            uri,
+            f"{fact} since the plan was made{more}",
+            "start again: the files are listed anew; a lock of your own is made again with `geohydra lock`",
+        )
 
 
 _ASKING = 16
 """Files asked for at once."""
 
+_ANEW = "start again: the files are listed anew; a lock of your own is made anew with `geohydra lock`"
+
+
+def stat(uri: str, *, role: str = "image") -> LockEntry:
+    """One file as a listing would show it. Raises FileNotFoundError where there is none, else DataError."""
+    if web.is_web(uri):
+        return _entry(uri, web.ask(uri), role)
+    system, path = filesystem(uri)
+    try:
+        return _entry(uri, system.info(path), role)
+    except FileNotFoundError:
+        raise
+    except OSError as cause:
+        fact = signing.scrubbed(str(cause), uri)
+        raise DataError(signing.bare(uri), f"cannot be asked for ({fact})", "check the address, the network and the credentials") from cause
+
+
+def stat_all(lock: Sequence[LockEntry], progress: Callable[[int, int, str], None]) -> list[LockEntry]:
+    """The entries with size, ETag and time of change, asked for at once where a listing did not tell them."""
+    with ThreadPoolExecutor(_ASKING) as pool:
+        asked = []
+        for entry, known in zip(lock, pool.map(_known, lock), strict=True):
+            asked.append(known)
+            progress(len(asked), len(lock), entry.uri.rsplit("/", 1)[-1])
+    return asked
+
+
+def _known(entry: LockEntry) -> LockEntry:
+    if not _unseen(entry):
+        return entry
+    try:
+        now = stat(entry.uri)
+    except FileNotFoundError as cause:
+        raise DataError(
+            signing.bare(entry.uri), "there is no such file", "what names it is out of date, or its address is wrong"
+        ) from cause
+    return replace(entry, size=now.size, etag=now.etag, modified=now.modified)
+
+
+def _unseen(entry: LockEntry) -> bool:
+    """Whether nothing is known by which a change could be told."""
+    return entry.size is None and entry.etag is None and entry.modified is None
+
 
 def _change(entry: LockEntry) -> tuple[str, str] | None:
+    if _unseen(entry):
+        return None
     if is_local(entry.uri) and not local_path(entry.uri).exists():
         return entry.uri, "is gone"
-    system, path = filesystem(entry.uri)
     try:
-        now = _entry(entry.uri, system.info(path), entry.role)
+        now = stat(entry.uri, role=entry.role)
     except FileNotFoundError:
         return entry.uri, "is gone"
-    except OSError as cause:
-        raise DataError(entry.uri, f"cannot be asked for ({cause})", "check the address, the network and the credentials") from cause
     pairs = ((entry.size, now.size), (entry.etag, now.etag), (entry.modified, now.modified))
     changed = any(then is not None and since is not None and then != since for then, since in pairs)
     return (entry.uri, "has changed") if changed else None
@@ -169,7 +229,7 @@ def _list(pattern: str, role: str) -> Iterator[LockEntry]:
     scheme = "" if isinstance(system, LocalFileSystem) else pattern.split("://")[0] + "://"
     try:
         if scheme.startswith("http"):
-            yield _entry(absolute(pattern), system.info(path), role)
+            yield _entry(absolute(pattern), web.ask(absolute(pattern)), role)
             return
         found = system.glob(path, detail=True) if _has_wildcard(path) else _one(system, path)
     except FileNotFoundError:
@@ -217,17 +277,27 @@ def fetch(uri: str) -> Path:
     if is_local(uri):
         return local_path(uri)
     cache = Path(os.environ.get("GEOHYDRA_CACHE", Path.home() / ".cache" / "geohydra"))
-    target = cache / "fetched" / hashlib.sha256(uri.encode()).hexdigest()[:24] / uri.rstrip("/").rsplit("/", 1)[-1]
+    target = cache / "fetched" / hashlib.sha256(uri.encode()).hexdigest()[:24] / signing.bare(uri).rstrip("/").rsplit("/", 1)[-1]
     if target.exists():
         return target
-    system, path = filesystem(uri)
     with writing(str(cache)):
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=target.parent))
-        system.get(path, str(scratch / "content"), recursive=system.isdir(path))
+        _download(uri, scratch / "content")
         os.replace(scratch / "content", target)
         shutil.rmtree(scratch)
     return target
+
+
+def _download(uri: str, target: Path) -> None:
+    if not web.is_web(uri):
+        system, path = filesystem(uri)
+        system.get(path, str(target), recursive=system.isdir(path))
+        return
+    try:
+        web.save(uri, target)
+    except FileNotFoundError as cause:
+        raise DataError(signing.bare(uri), *web.refusal(404)) from cause
 
 
 def file_digest(path: Path) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geohydra.types import Grid, Image, Scene, Window
+from geohydra.types import Grid, Image, Scene, Shape, Window
 
 if TYPE_CHECKING:
     import torch
@@ -22,11 +23,58 @@ if TYPE_CHECKING:
     from geohydra.report import Report
     from geohydra.work import Work
 
+PIXEL = Shape(1, 1)
+
 Target = Mapping[str, NDArray[Any]]
 """What is to be learnt from one chip, by name; the same names, dtypes and shapes for every chip of a task."""
 
 Batch = Mapping[str, "torch.Tensor"]
 """`image` float32 (n, band, row, col), normalised, 0 where not valid; `valid` bool (n, row, col); the target's names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Labelled objects of a window, a row each: buildings, trees, parcels.
+
+    `numbers` int64 (n): which feature of the scene it is, the same in every window. `classes` (n): names. `boxes` float64 (n, 4): the
+    smallest upright box around what lies in the window, `(top, left, bottom, right)` in pixels of the window, from edge to
+    edge: a single pixel in the corner is (0, 0, 1, 1). `shares` float64 (n): how much of the object's area lies in the window,
+    above 0 and at most 1. Of labels that are a raster, `numbers` count within the window, and shares are 1.
+    """
+
+    numbers: NDArray[np.int64]
+    classes: tuple[str, ...]
+    boxes: NDArray[np.float64]
+    shares: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @classmethod
+    def none(cls) -> Objects:
+        """No object."""
+        return cls(np.empty(0, np.int64), (), np.empty((0, 4)), np.empty(0))
+
+    def moved(self, rows: int, cols: int) -> Objects:
+        """The same, with boxes so many rows down and columns right."""
+        return Objects(self.numbers, self.classes, self.boxes + np.array([rows, cols, rows, cols]), self.shares)
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """Which object each pixel of a window shows: `ids` uint16 (uint32 from 65,535 objects on) `(row, col)`, 0 where there is none, else
+    1 + the row of `objects`. An object without a pixel of its own (tiny, or covered by others) is in `objects` only."""
+
+    ids: NDArray[Any]
+    objects: Objects
+
+    def pixels(self) -> list[NDArray[np.int64]]:
+        """For each object its pixels `(pixel, 2)`: rows and columns in the window, as series and parcels are read."""
+        flat = self.ids.ravel()
+        order = np.argsort(flat, kind="stable")
+        cuts = np.searchsorted(flat[order], np.arange(1, len(self.objects) + 2))
+        where = np.column_stack(np.unravel_index(order, self.ids.shape)).astype(np.int64)
+        return [where[start:stop] for start, stop in pairwise(cuts.tolist())]
 
 
 class Ground(Protocol):
@@ -39,9 +87,20 @@ class Ground(Protocol):
     def mask(self, window: Window, *, ids: Mapping[str, int], background: int) -> NDArray[np.uint8]:
         """Class ids `(row, col)`: a pixel belongs to what covers its centre; `background` where nothing does.
 
-        Later names in `ids` lie above earlier ones where two cover the same pixel. Classes without an id are
-        background. Outside the grid is IGNORE.
+        Later names in `ids` lie above earlier ones where two cover the same pixel, unless the labels have a priority of their own.
+        Classes without an id are background. Outside the grid is IGNORE, and so is what the labels leave open. Shares of
+        coarse cells come out of a mask with `geohydra.raster.cells`.
         """
+
+    def known(self, window: Window) -> NDArray[np.bool_]:
+        """Which pixels `(row, col)` count: False where `mask` is IGNORE whatever the ids are."""
+
+    def objects(self, window: Window) -> Objects:
+        """The objects that lie in a window and in the grid. Raises DataError where labels tell no objects apart."""
+
+    def instances(self, window: Window) -> Instances:
+        """The same with their pixels: an object has those whose centre it covers. Where several do, the uppermost has them: by the
+        priority of the labels, else the one that is later in the file. Ignored ground does not hide objects."""
 
 
 class Model(Protocol):
@@ -85,6 +144,8 @@ class Pair:
     folder: Path
     prediction: Mapping[str, Any]
     windows: tuple[Window, ...]
+    cell: Shape = PIXEL
+    """Pixels that one pixel of the prediction stands for; windows are counted in cells."""
 
     def file(self, key: str) -> Path | None:
         """The file that a key of the row names; None where there is none."""
@@ -151,3 +212,16 @@ class Task(Protocol):
 
         Returns `{"metrics": {name without a split: number}, "thresholds": {class: probability}}`.
         """
+
+
+@runtime_checkable
+class Viewing(Protocol):
+    """A task that sees scenes in a way of its own, such as two acquisitions as one image."""
+
+    def view(self, scene: Scene) -> Scene:
+        """The scene as the steps from analyze on read it. Raises DataError where it does not suit the task."""
+
+
+def viewed(task: Any, scenes: Sequence[Scene]) -> list[Scene]:
+    """Scenes as a task sees them; most tasks see them as they are."""
+    return [task.view(scene) for scene in scenes] if isinstance(task, Viewing) else list(scenes)

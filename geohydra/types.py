@@ -76,6 +76,10 @@ class Window:
         rows, cols = min(self.row_stop, other.row_stop) - row, min(self.col_stop, other.col_stop) - col
         return Window(row, col, Shape(rows, cols)) if rows > 0 and cols > 0 else None
 
+    def times(self, cell: Shape) -> Window:
+        """A window of cells, in pixels."""
+        return Window(self.row * cell.rows, self.col * cell.cols, Shape(self.shape.rows * cell.rows, self.shape.cols * cell.cols))
+
     def shift(self, rows: int, cols: int) -> Window:
         """The window of the same shape, so many rows down and columns right."""
         return Window(self.row + rows, self.col + cols, self.shape)
@@ -102,6 +106,12 @@ class Grid:
         a, b, c, d, e, f = self.transform
         moved = (a, b, a * window.col + b * window.row + c, d, e, d * window.col + e * window.row + f)
         return Grid(self.crs, moved, window.shape)
+
+    def coarse(self, cell: Shape) -> Grid:
+        """The grid of cells of so many pixels; the last ones of a row or column may reach beyond this grid."""
+        a, b, c, d, e, f = self.transform
+        shape = Shape(-(-self.shape.rows // cell.rows), -(-self.shape.cols // cell.cols))
+        return Grid(self.crs, (a * cell.cols, b * cell.rows, c, d * cell.cols, e * cell.rows, f), shape)
 
     @property
     def corners(self) -> tuple[tuple[float, float], ...]:
@@ -191,13 +201,22 @@ class LabelAsset:
     """The labels of one scene, as ingest wrote or found them.
 
     kind "vector": a GeoParquet file of valid polygons in the CRS of the scene's grid, with a text column `class`.
-    kind "raster": any raster on any grid; `values` maps its pixel values to class names, others are unlabelled.
+    kind "whole": all of the scene is of `classes`; `uri` is that of its image.
+    kind "raster": any raster on any grid; `values` maps its pixel values to class names, others are unlabelled, and values
+    that are mapped to None are ground that counts neither in a loss nor in a metric.
+
+    Such ground is also what the polygons in `ignored` cover (a GeoParquet file in the CRS of the scene's grid), whatever is labelled
+    there, and what is unlabelled where `unlabelled` is "ignore". Where two labels cover a pixel, a class that stands earlier in
+    `priority` lies above a later one and above those that are not in it; else the order of a task's classes counts.
     """
 
     uri: str
     kind: str
-    values: Mapping[int, str] = field(default_factory=dict)
+    values: Mapping[int, str | None] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
+    ignored: str | None = None
+    unlabelled: Literal["background", "ignore"] = "background"
+    priority: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,17 +255,31 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class LockEntry:
-    """One file that a plan stands on, as a cheap listing shows it: never opened for this."""
+    """One file that a plan stands on, as a cheap listing shows it: never opened for this.
+
+    `time` is when it was taken (ISO 8601), and `item` what a catalogue tells of it and its source needs again: both are there only
+    where a catalogue told them.
+    """
 
     uri: str
     size: int | None = None
     etag: str | None = None
     modified: str | None = None
     role: str = "image"
+    time: str | None = None
+    item: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Only what is known, for JSON."""
-        known = {"uri": self.uri, "size": self.size, "etag": self.etag, "modified": self.modified, "role": self.role}
+        known = {
+            "uri": self.uri,
+            "size": self.size,
+            "etag": self.etag,
+            "modified": self.modified,
+            "role": self.role,
+            "time": self.time,
+            "item": self.item,
+        }
         return {key: value for key, value in known.items() if value is not None}
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import Field
 
 from geohydra.build import near
-from geohydra.errors import ConfigError
+from geohydra.errors import ConfigError, GeohydraError
 from geohydra.types import IGNORE, Scene, Window
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from geohydra.report import Report
     from geohydra.task import Batch, Ground, Model, Pair, Target, Trained
@@ -32,6 +34,7 @@ class SemanticSegmentation:
     """
 
     monitor = "iou"
+    images = 1
 
     def __init__(
         self,
@@ -46,13 +49,26 @@ class SemanticSegmentation:
         self.classes = self.labels if background is None else (background, *self.labels)
         self.ignore = tuple(ignore or ())
         self.colors: Mapping[str, str] = dict(colors or {})
-        _check_names(self)
+        check_names(self)
         ids = {name: place for place, name in enumerate(self.classes) if name != background}
         self.ids = ids | dict.fromkeys(self.ignore, IGNORE)
+
+    def check(self, parts: Mapping[str, Any]) -> Iterator[GeohydraError]:
+        """The network must answer for every pixel of as many images as the task shows."""
+        model = parts.get("model")
+        if getattr(model, "answers", "pixels") != "pixels":
+            yield ConfigError("model", "does not answer for every pixel", "take another, such as model=unet")
+        if getattr(model, "images", 1) not in (1, self.images):
+            yield ConfigError("model", "compares two images, this task shows one", "take another, such as model=unet")
 
     def target(self, ground: Ground, window: Window) -> Target:
         """`mask`: class ids, uint8 `(row, col)`; IGNORE where nothing is known."""
         return {"mask": ground.mask(window, ids=self.ids, background=IGNORE if self.background is None else 0)}
+
+    def truth(self, ground: Ground, window: Window) -> NDArray[np.uint8]:
+        """The same, as evaluate asks for it."""
+        mask: NDArray[np.uint8] = self.target(ground, window)["mask"]
+        return mask
 
     def network(self, model: Model, *, channels: int) -> torch.nn.Module:
         """The model with one output channel a class."""
@@ -86,12 +102,22 @@ class SemanticSegmentation:
         return evaluate(self, pairs, split=split, settings=settings, work=work)
 
 
+class Shown(Protocol):
+    """What pictures of a task need to know."""
+
+    classes: tuple[str, ...]
+    colors: Mapping[str, str]
+    background: str | None
+
+
 class DenseScores:
     """Metrics of class maps, from one confusion matrix."""
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(self, classes: Sequence[str], known: Callable[[Batch], torch.Tensor] | None = None) -> None:
+        """`known` gives the true class ids `(n, row, col)` of a batch, IGNORE where there are none."""
         from geohydra.training.metrics import Confusion
 
+        self.known = known or truth
         self.classes = tuple(classes)
         self.confusion = Confusion(len(self.classes))
 
@@ -99,7 +125,7 @@ class DenseScores:
         """Add the network's outputs for a batch."""
         from geohydra.training.metrics import answers
 
-        self.confusion.update(answers(outputs), truth(batch))
+        self.confusion.update(answers(outputs), self.known(batch))
 
     def compute(self) -> dict[str, float]:
         """Means over classes, accuracy, and each class's IoU; see geohydra.evaluation.scores."""
@@ -114,11 +140,11 @@ class DenseReview(DenseScores):
 
     shown = 6
 
-    def __init__(self, task: SemanticSegmentation) -> None:
+    def __init__(self, task: Shown, known: Callable[[Batch], torch.Tensor] | None = None) -> None:
         from geohydra.evaluation.curves import LEVELS
         from geohydra.training.metrics import Levels
 
-        super().__init__(task.classes)
+        super().__init__(task.classes, known)
         self.task = task
         self.levels = Levels(LEVELS) if len(task.classes) == 2 else None
         self._chips: list[list[Any]] = []
@@ -126,7 +152,7 @@ class DenseReview(DenseScores):
     def update(self, outputs: torch.Tensor, batch: Batch) -> None:
         """Add the network's outputs for a batch, and keep the first chips that hold more than one class."""
         super().update(outputs, batch)
-        known = truth(batch)
+        known = self.known(batch)
         if self.levels:
             self.levels.update(outputs, known)
         self._keep(outputs, batch, known)
@@ -193,7 +219,14 @@ def truth(batch: Batch) -> torch.Tensor:
     return torch.where(batch["valid"], batch["mask"], IGNORE)
 
 
-def _check_names(task: SemanticSegmentation) -> None:
+class Named(Shown, Protocol):
+    """A task whose names are to be checked."""
+
+    ignore: tuple[str, ...]
+
+
+def check_names(task: Named) -> None:
+    """Raise ConfigError for names that stand there twice, too few or too many classes, and colours of none."""
     names = (*task.classes, *task.ignore)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

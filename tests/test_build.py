@@ -196,7 +196,7 @@ def test_a_hint_is_the_nearest_word_or_all():
 
 
 def test_the_shipped_choices_fit_their_classes(repository):
-    fill = {"${train.lr}": 1e-3, "${train.weight_decay}": 1e-4, "${name}": "demo"}
+    fill = {"${train.lr}": 1e-3, "${train.weight_decay}": 1e-4, "${name}": "demo", "${task.cell}": 16}
     for group in ("task", "model", "loss", "optimizer", "train", "bundle"):
         for path in sorted((repository / "conf" / group).glob("*.yaml")):
             node = {

@@ -74,13 +74,13 @@ def measure_scenes(scenes: Sequence[Scene], classes: Sequence[str], *, threads: 
 def measure_scene(scene: Scene, bands: Sequence[str], dtype: str, classes: Sequence[str]) -> Statistics:
     """One scene, in strips that follow the blocks of its file."""
     from geohydra.ground import open_ground
-    from geohydra.raster.read import SceneReader
+    from geohydra.raster.series import open_image
     from geohydra.raster.statistics import Statistics
 
     statistics = Statistics(bands, dtype, classes=classes)
     ground = open_ground(scene)
     ids = {name: place for place, name in enumerate(classes)}
-    with SceneReader(scene, bands=bands) as reader:
+    with open_image(scene, bands=bands) as reader:
         for window in _strips(scene.grid.shape, reader.block):
             mask = None if ground is None else ground.mask(window, ids=ids, background=IGNORE)
             high, wide = pixel_metres(scene.grid.at(window))

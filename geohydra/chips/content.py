@@ -24,7 +24,7 @@ class Content:
 
     def weights(self, scene: str, window: Window) -> NDArray[np.float64]:
         """Pixels of a window inside a scene: all of them, then those of each class, about."""
-        mask = self._mask(scene)
+        mask = self.mask(scene)
         grid = self._scenes[scene].grid.shape
         rows, cols = mask.shape[0] / grid.rows, mask.shape[1] / grid.cols
         part = mask[
@@ -34,7 +34,8 @@ class Content:
         counts = np.bincount(part.ravel(), minlength=len(self._ids))[: len(self._ids)]
         return np.concatenate([[1.0], counts / max(part.size, 1)]) * window.shape.size
 
-    def _mask(self, scene: str) -> NDArray[np.uint8]:
+    def mask(self, scene: str) -> NDArray[np.uint8]:
+        """Class ids of a whole scene in few pixels, IGNORE where there is no label."""
         if scene not in self._masks:
             self._masks[scene] = _coarse_mask(self._scenes[scene], self._ids)
         return self._masks[scene]

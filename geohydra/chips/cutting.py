@@ -9,15 +9,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from geohydra.chips.candidates import Candidate, Candidates
 from geohydra.chips.content import Content
 from geohydra.chips.gathering import chip_dtype
 from geohydra.chips.index import Chip, Region, write_index, write_splits
-from geohydra.chips.sampling import Candidate, Sampling
+from geohydra.chips.sampling import Sampling
+from geohydra.chips.selection import select
+from geohydra.chips.shared_ground import shared_ground
 from geohydra.chips.store import ChipWriter
 from geohydra.chips.strips import RollingGround, panel_of, panels, rolling_image
 from geohydra.errors import DataError
 from geohydra.ground import open_ground
-from geohydra.raster.read import SceneReader, gdal_env
+from geohydra.raster.read import gdal_env
+from geohydra.raster.series import open_image
 from geohydra.task import Target, Task
 from geohydra.types import Image, Scene, Shape
 
@@ -25,13 +29,16 @@ Progress = Callable[[int, int, str], None]
 Keeper = Callable[[Image, Target], object]
 """Takes the pixels and the target of a chip that stays."""
 
+Found = tuple[Scene, Candidates]
+
 
 @dataclass(slots=True)
 class Cutting:
-    """What came of it: chips in the order of the store, regions, how many candidates were dropped and why, notes."""
+    """What came of it: chips in the order of the store, regions, what lies where, how many candidates were dropped and why, notes."""
 
     chips: list[Chip] = field(default_factory=list)
     regions: tuple[Region, ...] = ()
+    content: Content | None = None
     dropped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
@@ -39,29 +46,51 @@ class Cutting:
 def cut_chips(scenes: Sequence[Scene], task: Task, sampling: Sampling, out: Path, *, seed: int, progress: Progress) -> Cutting:
     """Divide, sample, cut and write: `index.parquet`, `splits.parquet` and, where chips are stored, `chips/`.
 
-    Raises DataError where there are no labels, or a split that is asked for stays empty.
+    What comes of it does not depend on the order of the scenes. Raises DataError where there are no labels, where a split that
+    is asked for stays empty, and where two splits show the same ground.
     """
     labelled = _labelled(scenes)
     out.mkdir(parents=True, exist_ok=True)
     shape = Shape(sampling.size, sampling.size)
-    division = sampling.split.divide(labelled, chip=shape, content=Content(labelled, task.labels), seed=seed)
-    cutting = Cutting(regions=division.regions, notes=[*_unlabelled(scenes, labelled), *division.notes])
-    candidates = _candidates(labelled, sampling, cutting, seed)
+    content = Content(labelled, task.labels)
+    division = sampling.split.divide(labelled, chip=shape, content=content, seed=seed)
+    cutting = Cutting(regions=division.regions, content=content, notes=[*_unlabelled(scenes, labelled), *division.notes])
+    candidates = _candidates(labelled, task, sampling, cutting, seed)
+    if sampling.keep.compares:
+        candidates = _selected(candidates, task, sampling, cutting, progress)
     with ExitStack() as stack:
-        cutter = _Cutter(task, sampling, labelled[0].bands, _keeper(stack, labelled, sampling, out / "chips"), cutting.dropped)
-        stack.enter_context(gdal_env())
-        for place, (scene, found) in enumerate(candidates):
-            progress(place, len(candidates), f"chips of {scene.id}")
-            cutting.chips += cutter.cut_scene(scene, found)
+        keep = _keeper(stack, labelled, sampling, out / "chips")
+        cutting.chips = [chip for _, chip in _cut(candidates, _Cutter(task, sampling, labelled[0].bands, keep, cutting.dropped), progress)]
     _refuse_empty(cutting, sampling)
+    _refuse_shared(cutting, sampling, labelled)
     cutting.notes += _missing_classes(cutting, task)
     write_index(out / "index.parquet", cutting.chips, labelled, task.labels)
     write_splits(out / "splits.parquet", cutting.regions, labelled)
     return cutting
 
 
+def _cut(candidates: Sequence[Found], cutter: _Cutter, progress: Progress) -> Iterator[tuple[Candidate, Chip]]:
+    with gdal_env():
+        for place, (scene, found) in enumerate(candidates):
+            progress(place, len(candidates), f"chips of {scene.id}")
+            yield from cutter.cut_scene(scene, found)
+
+
+def _selected(candidates: Sequence[Found], task: Task, sampling: Sampling, cutting: Cutting, progress: Progress) -> list[Found]:
+    """Those that stay once all are known: they are looked at here, and cut later."""
+    cutter = _Cutter(task, sampling, candidates[0][0].bands if candidates else (), None, cutting.dropped)
+    known = list(_cut(candidates, cutter, progress))
+    selection = select([chip for _, chip in known], [candidate.luck for candidate, _ in known], sampling.keep)
+    cutting.dropped += selection.dropped
+    cutting.notes += selection.notes
+    kept: dict[str, list[Candidate]] = {}
+    for place in selection.places:
+        kept.setdefault(known[place][0].scene, []).append(known[place][0])
+    return [(scene, Candidates.of(kept[scene.id])) for scene, _ in candidates if scene.id in kept]
+
+
 def _labelled(scenes: Sequence[Scene]) -> list[Scene]:
-    found = [scene for scene in scenes if scene.labels is not None]
+    found = sorted((scene for scene in scenes if scene.labels is not None), key=lambda scene: scene.id)
     if not found:
         raise DataError("source", f"none of {len(scenes)} scenes has labels", "give labels, or predict with a trained bundle")
     bands = found[0].bands
@@ -76,14 +105,17 @@ def _unlabelled(scenes: Sequence[Scene], labelled: Sequence[Scene]) -> list[str]
     return [f"{count} of {len(scenes)} scenes have no labels: no chips are cut from them."] if count else []
 
 
-def _candidates(scenes: Sequence[Scene], sampling: Sampling, cutting: Cutting, seed: int) -> list[tuple[Scene, list[Candidate]]]:
+def _candidates(scenes: Sequence[Scene], task: Task, sampling: Sampling, cutting: Cutting, seed: int) -> list[Found]:
+    regions: dict[str, list[Region]] = {}
+    for region in cutting.regions:
+        regions.setdefault(region.scene, []).append(region)
     found = []
     for scene in scenes:
-        regions = [region for region in cutting.regions if region.scene == scene.id]
-        candidates = sampling.windows(scene, regions, seed=seed)
-        if candidates:
-            found.append((scene, candidates))
-        cutting.dropped["region smaller than a chip"] += sum(_too_small(region, scene, sampling.size) for region in regions)
+        here = regions.get(scene.id, [])
+        candidates = sampling.windows(scene, here, seed=seed, classes=task.labels) if here else []
+        if len(candidates):
+            found.append((scene, Candidates.of(candidates)))
+        cutting.dropped["region smaller than a chip"] += sum(_too_small(region, scene, sampling.size) for region in here)
     cutting.dropped = +cutting.dropped
     return found
 
@@ -109,20 +141,22 @@ class _Cutter:
     keep: Keeper | None
     dropped: Counter[str]
 
-    def cut_scene(self, scene: Scene, found: Sequence[Candidate]) -> Iterator[Chip]:
+    def cut_scene(self, scene: Scene, found: Candidates) -> Iterator[tuple[Candidate, Chip]]:
         ground = open_ground(scene)
         if ground is None:
             return
-        with SceneReader(scene, bands=self.bands) as reader, ThreadPoolExecutor(1) as pool:
+        with open_image(scene, bands=self.bands) as reader, ThreadPoolExecutor(1) as pool:
             for members in panels(found):
                 panel = panel_of(members, block=reader.block.rows)
                 read = rolling_image(reader.read, panel, pool=pool if len(members) > 1 else None)
                 rolling = RollingGround(ground, panel)
                 for candidate in members:
-                    yield from self._cut(candidate, read(candidate.window), rolling)
+                    chip = self._cut(candidate, read(candidate.window), rolling)
+                    if chip is not None:
+                        yield candidate, chip
 
-    def _cut(self, candidate: Candidate, image: Image, ground: RollingGround) -> Iterator[Chip]:
-        """One chip, or none."""
+    def _cut(self, candidate: Candidate, image: Image, ground: RollingGround) -> Chip | None:
+        """A chip, kept; None where it is dropped."""
         valid, share = _valid(image, candidate, ground.grid.shape)
         reason = "no valid pixel" if valid == 0 else self.sampling.keep.too_empty(share)
         if reason is None:
@@ -131,11 +165,11 @@ class _Cutter:
             reason = self.sampling.keep.too_bare(candidate, labelled=sum(counts.values()) / valid)
         if reason is not None:
             self.dropped[reason] += 1
-            return
+            return None
         if self.keep is not None:
             self.keep(image, target)
         shares = {name: count / valid for name, count in counts.items()}
-        yield Chip(candidate.scene, candidate.window, candidate.split, valid / image.valid.size, shares)
+        return Chip(candidate.scene, candidate.window, candidate.split, valid / image.valid.size, shares)
 
 
 def _valid(image: Image, candidate: Candidate, scene: Shape) -> tuple[int, float]:
@@ -155,6 +189,20 @@ def _refuse_empty(cutting: Cutting, sampling: Sampling) -> None:
         if not any(chip.split == split for chip in cutting.chips):
             hint = "choose smaller chips or blocks, another seed, or other fractions"
             raise DataError(f"chip.split.{split}", f"no chip is left for {split}; dropped were {reasons}", hint)
+
+
+def _refuse_shared(cutting: Cutting, sampling: Sampling, scenes: Sequence[Scene]) -> None:
+    """Raise where chips of two splits overlap, or say so loudly where this was asked for."""
+    pair = shared_ground(cutting.chips, cutting.regions, scenes)
+    if pair is None:
+        return
+    shown = " and ".join(f"{chip.scene} ({chip.split}, row {chip.window.row}, column {chip.window.col})" for chip in pair)
+    if sampling.overlap == "refuse":
+        hint = "split by location (chip/split=blocks); if you mean it, as for other years at the same place, say ++chip.overlap=warn"
+        raise DataError("chip.split", f"chips of two splits show the same ground: {shown}", hint)
+    cutting.notes.append(
+        f"WARNING: chips of two splits show the same ground, as chip.overlap=warn allows: {shown}. Scores may be too good."
+    )
 
 
 def _missing_classes(cutting: Cutting, task: Task) -> list[str]:

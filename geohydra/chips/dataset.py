@@ -100,7 +100,7 @@ class Chips:
     def _try(self, augment: Augment) -> None:
         """Augment one chip now, so that what cannot work is told before training."""
         first = self._gather(self._places[:1])
-        loose = [name for name, values in first.targets.items() if values.shape[1:] != first.valid.shape[1:]]
+        loose = [name for name, values in first.targets.items() if values.ndim > 2 and values.shape[1:] != first.valid.shape[1:]]
         if loose and augment.spatial:
             hint = "take augment=none, or transforms of colour only"
             raise ConfigError("augment.transforms", f"the target {loose[0]!r} cannot be turned or warped", hint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,25 @@ def footprints(grids: Sequence[Grid]) -> tuple[list[Polygon], str]:
         places = [place for place, grid in enumerate(grids) if grid.crs == name]
         corners[places] = project(corners[places].reshape(-1, 2), name, crs).reshape(-1, 4, 2)
     return list(polygons(corners)), crs
+
+
+def window_footprints(grids: Mapping[str, Grid], scenes: Sequence[str], windows: Sequence[Window]) -> tuple[NDArray[Any], str]:
+    """The same for windows of scenes, however many: a polygon a window."""
+    from shapely import polygons
+
+    names = {grids[scene].crs for scene in set(scenes)}
+    crs = next(iter(names)) if len(names) == 1 else WGS84 if names else ""
+    edges = np.array([(window.row, window.row_stop, window.col, window.col_stop) for window in windows], float).reshape(-1, 4)
+    corners = np.stack([edges[:, [2, 3, 3, 2]], edges[:, [0, 0, 1, 1]]], axis=-1)
+    whose = np.array(scenes)
+    order = np.argsort(whose, kind="stable")
+    known, starts = np.unique(whose[order], return_index=True)
+    for scene, members in zip(known, np.split(order, starts[1:]), strict=True):
+        grid = grids[str(scene)]
+        a, b, c, d, e, f = grid.transform
+        ground = corners[members].reshape(-1, 2) @ np.array([[a, b], [d, e]]).T + [c, f]
+        corners[members] = project(ground, grid.crs, crs).reshape(-1, 4, 2)
+    return np.asarray(polygons(corners)), crs
 
 
 def project(points: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
@@ -70,7 +89,7 @@ def seen_from(grid: Grid, other: Grid) -> Window | None:
 
     None where the other is a sliver of less than a thousandth of a pixel.
     """
-    points = project(_outline(other), other.crs, grid.crs)
+    points = project(outline(other), other.crs, grid.crs)
     a, b, c, d, e, f = grid.transform
     cols, rows = np.linalg.solve(np.array([[a, b], [d, e]]), (points - [c, f]).T)
     if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
@@ -80,9 +99,16 @@ def seen_from(grid: Grid, other: Grid) -> Window | None:
     return Window(top, left, Shape(height, width)) if height > 0 and width > 0 else None
 
 
+def outline(grid: Grid, *, steps: int = 8) -> NDArray[np.float64]:
+    """Points along the border: a straight edge in one CRS is bent in another."""
+    corners = np.array([*grid.corners, grid.corners[0]])
+    parts = np.linspace(0, 1, steps, endpoint=False)[:, None]
+    return np.concatenate([first + (last - first) * parts for first, last in pairwise(corners)])
+
+
 def trim(window: Window, other: Window, gap: int) -> Window | None:
     """The largest part of a window that keeps `gap` pixels from another along rows or along columns."""
-    near = Window(other.row - gap, other.col - gap, Shape(other.shape.rows + 2 * gap, other.shape.cols + 2 * gap))
+    near = grown(other, gap)
     if window.intersect(near) is None:
         return window
     parts = (
@@ -95,14 +121,23 @@ def trim(window: Window, other: Window, gap: int) -> Window | None:
     return max(known, key=lambda part: part.shape.size) if known else None
 
 
-def neighbours(shapes: Sequence[Any], distance: float) -> list[tuple[int, int]]:
-    """Pairs `(i, j)`, i < j, of shapes that lie within a distance of each other, in order."""
+def grown(window: Window, gap: int) -> Window:
+    """A window with a margin all around."""
+    return Window(window.row - gap, window.col - gap, Shape(window.shape.rows + 2 * gap, window.shape.cols + 2 * gap))
+
+
+def neighbours(shapes: Sequence[Any], distance: float, *, marks: NDArray[Any] | None = None) -> list[tuple[int, int]]:
+    """Pairs `(i, j)`, i < j, of shapes that lie within a distance of each other, in order; with `marks`, of unequal ones only."""
     from shapely import STRtree
 
     if not len(shapes):
         return []
-    found = STRtree(shapes).query(np.array(shapes, object), predicate="dwithin", distance=distance)
-    return sorted((int(i), int(j)) for i, j in found.T if i < j)
+    ones, others = STRtree(shapes).query(np.array(shapes, object), predicate="dwithin", distance=distance)
+    wanted = ones < others
+    if marks is not None:
+        wanted &= marks[ones] != marks[others]
+    pairs = np.column_stack([ones[wanted], others[wanted]])
+    return [(int(i), int(j)) for i, j in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]]
 
 
 def clusters(count: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
@@ -122,13 +157,6 @@ def clusters(count: int, pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
     for place in range(count):
         groups.setdefault(find(place), []).append(place)
     return list(groups.values())
-
-
-def _outline(grid: Grid, *, steps: int = 8) -> NDArray[np.float64]:
-    """Points along the border: a straight edge in one CRS is bent in another."""
-    corners = np.array([*grid.corners, grid.corners[0]])
-    parts = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    return np.concatenate([first + (last - first) * parts for first, last in pairwise(corners)])
 
 
 def _window(row: int, col: int, row_stop: int, col_stop: int) -> Window | None:

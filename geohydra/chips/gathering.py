@@ -16,12 +16,15 @@ from geohydra.chips.index import Chip
 from geohydra.chips.store import ChipStore
 from geohydra.errors import DataError
 from geohydra.ground import open_ground
-from geohydra.raster.read import SceneReader
+from geohydra.raster.series import ImageReader, open_image
 from geohydra.task import Ground, Target, Task
 from geohydra.types import Image, Scene
 
 _OPEN = 64
 """Scenes kept open at once, at most."""
+
+_FILES = 8
+"""Files kept open of each of them, at most, where it has several acquisitions: systems often allow 1024 in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class SceneChips:
         self._scenes = {scene.id: scene for scene in scenes}
         self._bands = tuple(bands) if bands is not None else self._scenes[index[0].scene].bands
         self.dtype = chip_dtype(scenes, self._bands)
-        self._opened: OrderedDict[str, tuple[SceneReader, Ground]] = OrderedDict()
+        self._opened: OrderedDict[str, tuple[ImageReader, Ground]] = OrderedDict()
 
     def __call__(self, places: Sequence[int]) -> Gathered:
         found = [self._read(self._index[place]) for place in places]
@@ -81,13 +84,13 @@ class SceneChips:
         reader, ground = self._open(chip.scene)
         return reader.read(chip.window), self._task.target(ground, chip.window)
 
-    def _open(self, name: str) -> tuple[SceneReader, Ground]:
+    def _open(self, name: str) -> tuple[ImageReader, Ground]:
         if name not in self._opened:
             scene = self._scenes[name]
             ground = open_ground(scene)
             if ground is None:
                 raise DataError(f"scene {name}", "has no labels to learn from", "run ingest again with the labels")
-            self._opened[name] = (SceneReader(scene, bands=self._bands), ground)
+            self._opened[name] = (open_image(scene, bands=self._bands, open_files=_FILES), ground)
         self._opened.move_to_end(name)
         if len(self._opened) > _OPEN:
             _, (reader, _) = self._opened.popitem(last=False)

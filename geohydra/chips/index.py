@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from geohydra.chips.footprint import footprints
+from geohydra.chips.footprint import window_footprints
 from geohydra.types import Scene, Shape, Window
 
 SPLITS = ("train", "val", "test")
@@ -87,6 +87,6 @@ def _write(path: Path, columns: dict[str, list[Any]], places: Sequence[Chip] | S
     import geopandas
 
     grids = {scene.id: scene.grid for scene in scenes}
-    geometry, crs = footprints([grids[place.scene].at(place.window) for place in places])
+    geometry, crs = window_footprints(grids, columns["scene"], [place.window for place in places])
     frame = geopandas.GeoDataFrame(columns, geometry=geometry, crs=crs or None)
     frame.to_parquet(path, index=False, write_covering_bbox=False)

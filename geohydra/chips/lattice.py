@@ -29,7 +29,7 @@ def cut(scenes: Sequence[Scene], size: float) -> list[list[tuple[str, Window]]]:
 def _cut_alone(scene: Scene, size: float) -> list[list[tuple[str, Window]]]:
     high, wide = pixel_metres(scene.grid)
     shape = scene.grid.shape
-    rows, cols = _even(shape.rows, shape.rows * high / size), _even(shape.cols, shape.cols * wide / size)
+    rows, cols = even(shape.rows, shape.rows * high / size), even(shape.cols, shape.cols * wide / size)
     return [[(scene.id, window)] for window in _windows(rows, cols)]
 
 
@@ -83,7 +83,8 @@ def _windows(rows: Sequence[int], cols: Sequence[int]) -> list[Window]:
     return [Window(row, col, Shape(row_stop - row, col_stop - col)) for row, row_stop in pairwise(rows) for col, col_stop in pairwise(cols)]
 
 
-def _even(length: int, parts: float) -> list[int]:
+def even(length: int, parts: float) -> list[int]:
+    """Borders of parts of about equal length: so many parts as are asked for, rounded down, and at least one."""
     count = min(max(1, int(parts + _SLACK)), length)
     return [round(length * place / count) for place in range(count + 1)]
 

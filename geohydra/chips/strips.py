@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geohydra.chips.sampling import Candidate
-from geohydra.task import Ground
+from geohydra.chips.candidates import Candidate, Candidates
+from geohydra.task import Ground, Instances, Objects
 from geohydra.types import IGNORE, Grid, Image, Shape, Window
 
 Arrays = tuple[NDArray[Any], ...]
@@ -98,6 +99,15 @@ class RollingGround:
             self._burnt[key] = self._rolling(dict(ids), background)
         return self._burnt[key].read(window)[0]
 
+    def known(self, window: Window) -> NDArray[np.bool_]:
+        return self._ground.known(window)
+
+    def objects(self, window: Window) -> Objects:
+        return self._ground.objects(window)
+
+    def instances(self, window: Window) -> Instances:
+        return self._ground.instances(window)
+
     def counts(self, window: Window, valid: NDArray[np.bool_], classes: Sequence[str]) -> dict[str, int]:
         """Valid pixels of each class in a window, from a mask at hand where one tells them all apart."""
         ids, background = self._numbering(classes)
@@ -138,30 +148,32 @@ def rolling_image(read: Callable[[Window], Image], panel: Panel, *, pool: Execut
     return view
 
 
-def panels(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+def panels(found: Sequence[Candidate]) -> Iterator[Candidates]:
     """Candidates that share strips, by row: few columns at a time, and scattered ones alone."""
-    groups: dict[int, list[Candidate]] = {}
-    for candidate in candidates:
-        groups.setdefault(candidate.window.col // _WIDE, []).append(candidate)
-    for _, members in sorted(groups.items()):
-        ordered = sorted(members, key=lambda candidate: (candidate.window.row, candidate.window.col))
-        if _sparse(ordered):
-            yield from ([candidate] for candidate in ordered)
+    if not found:
+        return
+    candidates = Candidates.of(found)
+    groups = candidates.cols // _WIDE
+    ordered = candidates.take(np.lexsort((candidates.cols, candidates.rows, groups)))
+    _, starts = np.unique(np.sort(groups), return_index=True)
+    for start, stop in pairwise([*starts.tolist(), len(ordered)]):
+        members = ordered[start:stop]
+        if _sparse(members):
+            yield from (members[place : place + 1] for place in range(len(members)))
         else:
-            yield ordered
+            yield members
 
 
-def panel_of(members: Sequence[Candidate], *, block: int) -> Panel:
+def panel_of(found: Sequence[Candidate], *, block: int) -> Panel:
     """The columns and rows that some candidates need, in strips of whole blocks at least as high as a chip."""
-    windows = [candidate.window for candidate in members]
-    col = min(window.col for window in windows)
-    high = max(window.shape.rows for window in windows)
-    stop = max(window.row_stop for window in windows)
+    members = Candidates.of(found)
+    high, wide = members.shape.rows, members.shape.cols
+    col, stop = int(members.cols.min()), int(members.rows.max()) + high
     step = -(-high // block) * block if len(members) > 1 else stop
-    return Panel(col, max(window.col_stop for window in windows) - col, step, stop)
+    return Panel(col, int(members.cols.max()) + wide - col, step, stop)
 
 
-def _sparse(members: Sequence[Candidate]) -> bool:
+def _sparse(members: Candidates) -> bool:
     panel = panel_of(members, block=1)
-    rows = panel.stop - members[0].window.row
-    return sum(candidate.window.shape.size for candidate in members) * _SPARSE < rows * panel.cols
+    rows = panel.stop - int(members.rows.min())
+    return bool(len(members) * members.shape.size * _SPARSE < rows * panel.cols)

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import redirect_stdout
 
 
 def complete(overrides: Sequence[str], verbs: Sequence[str]) -> int:
     """`install=SHELL` prints the script to evaluate; `query=SHELL` the completions of the line in COMP_LINE."""
     from geohydra.config.compose import complete as by_hydra
+    from geohydra.config.folders import groups
 
     line = os.environ.get("COMP_LINE")
-    if line is not None and any(word.startswith("query=") for word in overrides):
-        for verb in completed_verbs(line, verbs):
-            print(verb)
-        os.environ["COMP_LINE"] = without_verb(line, verbs)
-    by_hydra(overrides)
+    if line is None or not any(word.startswith("query=") for word in overrides):
+        by_hydra(overrides)
+        return 0
+    os.environ["COMP_LINE"] = without_verb(line, verbs)
+    with redirect_stdout(io.StringIO()) as answer:
+        by_hydra(overrides)
+    for word in [*completed_verbs(line, verbs), *finished(answer.getvalue().split(), groups())]:
+        print(word)
     return 0
+
+
+def finished(words: Sequence[str], known: Collection[str]) -> list[str]:
+    """Hydra's words, a group that has groups below it written as one that takes a value, and followed by those.
+
+    `model/for` and its like, defaults by task, are for no command line.
+    """
+    found: dict[str, None] = {}
+    for word in words:
+        group = word.removesuffix("/").removesuffix("=")
+        below = [f"{name}=" for name in known if name.startswith(f"{group}/")]
+        found |= dict.fromkeys([f"{group}=", *below] if group in known else [word])
+    return [word for word in found if not word.partition("=")[0].endswith("/for") and "=for/" not in word]
 
 
 def completed_verbs(line: str, verbs: Sequence[str]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -12,14 +11,12 @@ from pydantic import Field
 from geohydra.build import build, near, problems
 from geohydra.config.compose import Composed
 from geohydra.config.folders import groups
-from geohydra.config.pinning import with_pinned_bundle
+from geohydra.config.locking import locked as locked
 from geohydra.config.rules import Parts, broken_rules
 from geohydra.errors import ConfigError, GeohydraError, Problems
-from geohydra.identity import digest
 from geohydra.plan import Job, Stage
 from geohydra.source import Source
 from geohydra.task import Task
-from geohydra.types import LockEntry
 from geohydra.work import Config, step_version
 
 _PROTOCOLS: Mapping[str, type] = {"task": Task, "source": Source}
@@ -29,7 +26,7 @@ class Settings:
     """The plain values on top of a config.
 
     `name` names the run folder and the experiment. `outputs` is a local folder; `store` a folder or an address such as
-    `s3://bucket/store`. `lock` is filled in by the command line.
+    `s3://bucket/store`. `lock` is the file that `geohydra lock` wrote; without one the source is listed for every run.
     """
 
     def __init__(
@@ -39,7 +36,7 @@ class Settings:
         seed: Annotated[int, Field(ge=0, lt=2**32)],
         outputs: Annotated[str, Field(min_length=1)],
         store: Annotated[str, Field(min_length=1)],
-        lock: list[dict[str, Any]],
+        lock: str | list[dict[str, Any]],
     ) -> None:
         self.name = name
         self.seed = seed
@@ -108,30 +105,12 @@ def stages(config: Config) -> tuple[Stage, ...]:
     return found
 
 
-def locked(jobs: Sequence[Composed]) -> list[Composed]:
-    """The jobs with the files that each stands on, and with the model that it uses; equal sources are listed once."""
-    listed: dict[str, list[dict[str, Any]]] = {}
-    result = []
-    for job in jobs:
-        source = job.config.get("source")
-        mark = digest(source)
-        if mark not in listed:
-            listed[mark] = [] if source is None else [entry.as_dict() for entry in _lock(source)]
-        result.append(replace(job, config=with_pinned_bundle({**job.config, "lock": listed[mark]})))
-    return result
-
-
 def make_job(composed: Composed) -> Job:
     """What the plan is made of; jobs of a sweep are told apart by their number."""
     name = str(composed.config["name"])
     if composed.number is not None:
         name = f"{name}-{composed.number}"
     return Job(name, composed.config, stages(composed.config), composed.overrides)
-
-
-def _lock(source: Mapping[str, Any]) -> Sequence[LockEntry]:
-    built: Source = build(source, where="source")
-    return built.lock()
 
 
 def _parts(config: Config) -> tuple[dict[str, Any], list[GeohydraError]]:

@@ -34,11 +34,11 @@ def folders() -> list[Path]:
 
 
 def groups() -> dict[str, list[str]]:
-    """The options of every group, by listing the folders: nothing is composed."""
+    """The options of every group, by listing the folders: nothing is composed. Defaults by task (`model/for`) are no options."""
     found: dict[str, set[str]] = {}
     for folder in folders():
         for path in folder.glob("**/*.yaml"):
             group = path.parent.relative_to(folder).as_posix()
-            if group != ".":
+            if group != "." and not group.endswith("/for"):
                 found.setdefault(group, set()).add(path.stem)
     return {group: sorted(options) for group, options in sorted(found.items())}

@@ -78,6 +78,10 @@ def _missing(cause: MissingConfigException) -> ConfigError:
     group, _, option = wanted.rpartition("/")
     if not group:
         return ConfigError("--config-name", f"there is no config called {wanted!r}", "it is a file in your own conf/ folder")
+    if group.endswith("/for"):
+        group = group.removesuffix("/for")
+        hint = f"choose {group}=OPTION (there are {', '.join(groups()[group])}), or say in conf/{group}/for/{option}.yaml what suits it"
+        return ConfigError(group, f"task={option} has no {group} of its own", hint)
     options = sorted(cause.options or groups().get(group, []))
     hint = near(option, options)
     if hint.startswith("did you mean"):

@@ -1,11 +1,13 @@
-"""Which model a run stands on, when it brings one from elsewhere: found once, before planning, and told by its content."""
+"""Which model and which files a run stands on beside its source: found once, before planning, and told by their content."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
 from geohydra import storage
+from geohydra.build import resolve
 from geohydra.errors import DataError
 from geohydra.identity import digest
 from geohydra.work import Config
@@ -43,3 +45,33 @@ def read_card(uri: str) -> dict[str, Any]:
         return dict(json.loads(storage.read_bytes(storage.join(uri, _CARD))))
     except ValueError as cause:
         raise DataError(storage.join(uri, _CARD), f"it cannot be read ({cause})", "the file was cut or changed") from cause
+
+
+def with_pinned_files(config: Config) -> Config:
+    """The config with a `digest` beside the files that its classes read themselves: those in the arguments that `pinned` names.
+
+    Raises DataError where one is not there.
+    """
+    return {key: _with_digest(value) for key, value in config.items()}
+
+
+def _with_digest(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    node = {key: _with_digest(item) for key, item in value.items()}
+    if "_target_" not in node:
+        return node
+    arguments = getattr(resolve(node["_target_"], where="_target_"), "pinned", ())
+    uris = sorted(uri for name in arguments for uri in _uris(node.get(name)))
+    return node | {"digest": digest([_content(uri) for uri in uris])} if uris else node
+
+
+def _uris(value: Any) -> list[str]:
+    return [str(uri) for uri in value.values()] if isinstance(value, dict) else [str(value)] if value else []
+
+
+def _content(uri: str) -> str:
+    try:
+        return hashlib.sha256(storage.read_bytes(uri)).hexdigest()
+    except OSError as cause:
+        raise DataError(uri, "there is no such file", "check the folder and the spelling") from cause

@@ -1,9 +1,9 @@
-"""Dense predictions (a class for every pixel) held against the ground: tables, pictures, headline metrics."""
+"""Class maps held against the ground, pixel by pixel or cell by cell: tables, pictures, headline metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,29 +13,34 @@ from numpy.typing import NDArray
 from geohydra import pictures
 from geohydra.evaluation import examples
 from geohydra.evaluation.curves import Curve, curve
-from geohydra.evaluation.scores import accuracy, class_scores, class_table, confusion_table, headline, mean
+from geohydra.evaluation.scores import Counts, accuracy, class_scores, class_table, confusion_table, headline, mean
 from geohydra.evaluation.streaming import Tally, Truth, compare, read_overview
+from geohydra.types import Shape, Window
 
 if TYPE_CHECKING:
     from geohydra.evaluation.settings import Evaluation
     from geohydra.report import Report
-    from geohydra.task import Ground, Pair, Target
-    from geohydra.types import Window
+    from geohydra.task import Ground, Pair
     from geohydra.work import Work
 
 
+Headline = Callable[[Counts, Sequence[str]], dict[str, float]]
+"""Metrics of a split by their short names, from a confusion matrix and the names of its classes."""
+
+
 class DenseTask(Protocol):
-    """What is asked of a task whose target is a class for every pixel."""
+    """What is asked of a task that answers with a class for every pixel, or for every cell of several pixels."""
 
     classes: tuple[str, ...]
     colors: Mapping[str, str]
     background: str | None
 
-    def target(self, ground: Ground, window: Window) -> Target:
-        """`mask`: true class ids `(row, col)` of a window; IGNORE where nothing is known."""
+    def truth(self, ground: Ground, window: Window) -> NDArray[np.uint8]:
+        """True class ids `(row, col)` of a window of pixels or cells; IGNORE where nothing is known."""
 
 
 _MAP = 600
+PIXEL = Shape(1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +49,24 @@ class _Legend:
     colors: tuple[pictures.Color, ...]
 
 
-def evaluate(task: DenseTask, pairs: Sequence[Pair], *, split: str, settings: Evaluation, work: Work) -> dict[str, Any]:
-    """Compare class rasters with the ground over the windows of a split, in bounded memory.
+def evaluate(
+    task: DenseTask,
+    pairs: Sequence[Pair],
+    *,
+    split: str,
+    settings: Evaluation,
+    work: Work,
+    cell: Shape = PIXEL,
+    headline: Headline = headline,
+) -> dict[str, Any]:
+    """Compare class rasters with the ground over the windows of a split, in bounded memory; of cells, those that lie within.
 
     Returns `metrics` by short names, and `thresholds`: for each class the probability of the best F1, where probabilities exist.
     Scenes without labels do not count.
     """
     classes = task.classes
     legend = _Legend(tuple(classes), pictures.palette(classes, task.colors, background=task.background))
-    known = [(pair, truth) for pair in pairs if (truth := _truth(pair, task)) is not None]
+    known = [(by_cell(pair, cell), truth) for pair in pairs if (truth := _truth(pair, task)) is not None]
     prefix = "" if split == settings.splits[-1] else f"{split}_"
     tallies: dict[str, Tally] = {}
     for place, (pair, truth) in enumerate(known):
@@ -66,7 +80,7 @@ def evaluate(task: DenseTask, pairs: Sequence[Pair], *, split: str, settings: Ev
         work.say(f"{split}: no pixel has both a label and a prediction, so it has no scores")
         return {"metrics": {}, "thresholds": {}}
     _tables(work.report, tallies, matrix, legend, prefix=prefix, split=split)
-    if settings.examples and known:
+    if settings.examples and known and cell == PIXEL:
         chosen = examples.choose(known, classes=len(classes), count=settings.examples)
         title = f"{split}: from the worst to the best"
         work.report.figure(f"{prefix}examples", examples.draw(chosen, names=legend.names, colors=legend.colors, title=title))
@@ -80,11 +94,26 @@ def _truth(pair: Pair, task: DenseTask) -> Truth | None:
     from geohydra.ground import open_ground
 
     ground = open_ground(pair.scene)
-    return None if ground is None else partial(_mask, task, ground)
+    return None if ground is None else partial(task.truth, ground)
 
 
-def _mask(task: DenseTask, ground: Ground, window: Window) -> NDArray[np.uint8]:
-    return task.target(ground, window)["mask"]
+def by_cell(pair: Pair, cell: Shape) -> Pair:
+    """Windows of cells instead of pixels: of the cells that lie wholly in a window, or end with the scene."""
+    if cell == PIXEL:
+        return pair
+    found = []
+    for window in pair.windows:
+        row, rows = _whole_cells(window.row, window.row_stop, cell.rows, pair.scene.grid.shape.rows)
+        col, cols = _whole_cells(window.col, window.col_stop, cell.cols, pair.scene.grid.shape.cols)
+        if rows > 0 and cols > 0:
+            found.append(Window(row, col, Shape(rows, cols)))
+    return replace(pair, windows=tuple(found), cell=cell)
+
+
+def _whole_cells(start: int, stop: int, cell: int, length: int) -> tuple[int, int]:
+    """First cell and number of cells."""
+    first = -(-start // cell)
+    return first, (-(-stop // cell) if stop >= length else stop // cell) - first
 
 
 def _compare(pair: Pair, truth: Truth, classes: int, *, curves: bool) -> Tally:
@@ -92,13 +121,16 @@ def _compare(pair: Pair, truth: Truth, classes: int, *, curves: bool) -> Tally:
     if file is None:
         raise KeyError(f"the prediction of {pair.scene.id} names no class raster")
     levels = pair.file("probabilities") if curves else None
-    return compare(file, levels, shape=pair.scene.grid.shape, windows=pair.windows, truth=truth, classes=classes, longest=_MAP)
+    return compare(
+        file, levels, shape=pair.scene.grid.coarse(pair.cell).shape, windows=pair.windows, truth=truth, classes=classes, longest=_MAP
+    )
 
 
 def _map(pair: Pair, tally: Tally, legend: _Legend) -> bytes:
     """Image, truth and prediction of a whole scene; truth only where it was compared."""
     file = pair.file("classes")
-    panels = [(pair.scene.id, examples.read_whole(pair, _MAP)), ("truth of the split", pictures.classes_rgb(tally.overview, legend.colors))]
+    panels = [(f"{pair.scene.id} {title}".rstrip(), image) for title, image in examples.read_images(pair, longest=_MAP)]
+    panels.append(("truth of the split", pictures.classes_rgb(tally.overview, legend.colors)))
     if file is not None:
         panels.append(("prediction", pictures.classes_rgb(read_overview(file, _MAP), legend.colors)))
     return pictures.side_by_side([panels], legend=dict(zip(legend.names, legend.colors, strict=True)))

@@ -45,10 +45,10 @@ def draw(examples: Sequence[Example], *, names: Sequence[str], colors: Sequence[
     """A row for each: image, truth, prediction."""
     rows = []
     for example in examples:
-        image = read_image(example.pair, example.window)
+        name = f"{example.pair.scene.id} ({example.window.row}, {example.window.col})"
         rows.append(
             (
-                (f"{example.pair.scene.id} ({example.window.row}, {example.window.col})", image),
+                *((f"{name} {title}".rstrip(), image) for title, image in read_images(example.pair, example.window)),
                 ("truth", pictures.classes_rgb(example.truth, colors)),
                 (f"prediction, mean IoU {example.iou:.2f}", pictures.classes_rgb(example.prediction, colors)),
             )
@@ -56,23 +56,16 @@ def draw(examples: Sequence[Example], *, names: Sequence[str], colors: Sequence[
     return pictures.side_by_side(rows, title=title, legend=dict(zip(names, colors, strict=True)))
 
 
-def read_image(pair: Pair, window: Window) -> pictures.Rgb:
-    """A window of the scene as the eye would like it."""
-    from geohydra.raster.read import SceneReader
+def read_images(pair: Pair, window: Window | None = None, *, longest: int = _SIDE) -> list[pictures.Panel]:
+    """A window of the scene, or all of it made small, as the eye would like it; before and after, where it shows two times."""
+    from geohydra.raster.series import open_image
 
-    shown = pictures.visible(pair.scene.bands)
-    with SceneReader(pair.scene, bands=shown) as reader:
-        image: Image = reader.read(window)
-    return pictures.stretch(image, shown)
-
-
-def read_whole(pair: Pair, longest: int) -> pictures.Rgb:
-    """The whole scene, small."""
-    from geohydra.raster.read import SceneReader
-
-    shown = pictures.visible(pair.scene.bands)
-    with SceneReader(pair.scene, bands=shown) as reader:
-        return pictures.stretch(reader.read_overview(longest), shown)
+    panels = []
+    for title, shown in pictures.views(pair.scene.bands).items():
+        with open_image(pair.scene, bands=shown) as reader:
+            image: Image = reader.read(window) if window else reader.read_overview(longest)
+        panels.append((title, pictures.stretch(image, shown)))
+    return panels
 
 
 def _cut(pair: Pair) -> list[Window]:

@@ -1,4 +1,7 @@
-"""Reading a scene in blocks of windows, normalised, ahead of the network."""
+"""Reading a scene in blocks of windows, normalised, ahead of the network.
+
+Places are counted in what the network answers for: pixels, or cells of several pixels.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geohydra.raster.read import SceneReader, gdal_env
+from geohydra.raster.read import gdal_env
+from geohydra.raster.series import open_image
 from geohydra.raster.windows import WindowPlan
 from geohydra.task import Trained
 from geohydra.types import Scene, Shape, Window
 
+PIXEL = Shape(1, 1)
 _LONGEST = 4096
 """Columns that are read at once: memory for pixels does not grow with wider scenes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Neighbouring windows of one row of windows: `cols` are their places, `left` is the first column.
+    """Neighbouring windows of one row of windows: `cols` are their places, `left` is the first column, in cells.
 
-    `pixels` float32 `(band, row, col)` are padded to a whole window, None where nothing is valid; `valid` `(row, col)` is not padded.
+    `pixels` float32 `(band, row, col)` are padded to a whole window, None where nothing is valid; `valid` `(row, col)` tells of
+    cells in which a pixel is valid, and is not padded.
     """
 
     row: int
@@ -40,26 +46,27 @@ class Batch:
     pixels: NDArray[np.float32] | None
 
 
-def scan(scene: Scene, trained: Trained, plan: WindowPlan, *, size: int) -> Iterator[Batch]:
+def scan(scene: Scene, trained: Trained, plan: WindowPlan, *, size: int, cell: Shape = PIXEL) -> Iterator[Batch]:
     """All that is to be predicted of a scene: block after block, in batches of so many windows."""
-    for block in blocks(scene, trained, plan):
+    for block in blocks(scene, trained, plan, cell):
         if block.pixels is None:
             yield Batch(block, [], None)
-        for places, pixels in batches(windows(block, plan), size):
+        for places, pixels in batches(windows(block, plan, cell), size):
             yield Batch(block, places, pixels)
 
 
-def blocks(scene: Scene, trained: Trained, plan: WindowPlan) -> Iterator[Block]:
+def blocks(scene: Scene, trained: Trained, plan: WindowPlan, cell: Shape = PIXEL) -> Iterator[Block]:
     """All windows of a scene, from the top, from the left; every pixel of a row of windows is read once."""
-    runs = groups(plan.col_starts, plan.size.cols, longest=_LONGEST)
+    runs = groups(plan.col_starts, plan.size.cols, longest=max(1, _LONGEST // cell.cols))
     rows = min(plan.size.rows, plan.image.rows)
-    with gdal_env(), SceneReader(scene, bands=trained.bands) as reader:
+    with gdal_env(), open_image(scene, bands=trained.bands) as reader:
         for place, top in enumerate(plan.row_starts):
             for run in runs:
                 left, stop = plan.col_starts[run[0]], min(plan.col_starts[run[-1]] + plan.size.cols, plan.image.cols)
-                image = reader.read(Window(top, left, Shape(rows, stop - left)))
-                pixels = _padded(trained.normalise(image), plan.size) if image.valid.any() else None
-                yield Block(place, run, left, pixels, image.valid)
+                image = reader.read(Window(top, left, Shape(rows, stop - left)).times(cell))
+                whole = Window(0, 0, plan.size).times(cell).shape
+                pixels = _padded(trained.normalise(image), whole) if image.valid.any() else None
+                yield Block(place, run, left, pixels, _by_cell(image.valid, cell))
 
 
 def groups(starts: Sequence[int], size: int, *, longest: int) -> list[range]:
@@ -73,14 +80,14 @@ def groups(starts: Sequence[int], size: int, *, longest: int) -> list[range]:
     return runs
 
 
-def windows(block: Block, plan: WindowPlan) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def windows(block: Block, plan: WindowPlan, cell: Shape = PIXEL) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Place and pixels of each window of a block that holds a valid pixel."""
     if block.pixels is None:
         return
     for place in block.cols:
         left = plan.col_starts[place] - block.left
         if block.valid[:, left : left + plan.size.cols].any():
-            yield place, block.pixels[:, :, left : left + plan.size.cols]
+            yield place, block.pixels[:, :, left * cell.cols : (left + plan.size.cols) * cell.cols]
 
 
 def batches(pieces: Iterator[tuple[int, NDArray[np.float32]]], size: int) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
@@ -97,6 +104,14 @@ def batches(pieces: Iterator[tuple[int, NDArray[np.float32]]], size: int) -> Ite
             places = []
     if places:
         yield places, buffer[: len(places)].transpose(0, 3, 1, 2)
+
+
+def _by_cell(valid: NDArray[np.bool_], cell: Shape) -> NDArray[np.bool_]:
+    """Whether any pixel of a cell is valid."""
+    if cell == PIXEL:
+        return valid
+    rows, cols = valid.shape[0] // cell.rows, valid.shape[1] // cell.cols
+    return np.asarray(valid.reshape(rows, cell.rows, cols, cell.cols).any((1, 3)))
 
 
 def _padded(pixels: NDArray[np.float32], size: Shape) -> NDArray[np.float32]:

@@ -6,21 +6,20 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
-from geohydra import storage
+from geohydra import signing, storage, web
 from geohydra.errors import DataError
 
 _CACHE_BYTES = 64 << 20
 
 _REMOTE = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "0.5",
+    "GDAL_HTTP_RETRY_CODES": "429,500,502,503,504",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "VSI_CACHE": "TRUE",
@@ -35,9 +34,16 @@ def gdal_env(uri: str = "") -> Iterator[None]:
     """
     options: dict[str, Any] = {"GDAL_CACHEMAX": _CACHE_BYTES}
     if uri and not storage.is_local(uri):
-        options |= _REMOTE | _endpoint()
+        options |= _REMOTE | _patience() | _endpoint()
     with rasterio.Env(**options):
         yield
+
+
+def _patience() -> dict[str, str]:
+    """As long as for all other requests."""
+    connect, answer = web.timeout()
+    retries = str(web.retries())
+    return {"GDAL_HTTP_CONNECTTIMEOUT": f"{connect:g}", "GDAL_HTTP_TIMEOUT": f"{answer:g}", "GDAL_HTTP_MAX_RETRY": retries}
 
 
 def _endpoint() -> dict[str, str]:
@@ -56,7 +62,7 @@ def open_raster(uri: str) -> Any:
         try:
             return rasterio.open(_name(uri))
         except RasterioIOError as cause:
-            raise _refusal(uri, cause) from cause
+            raise _refusal(uri, cause) from (None if signing.is_marked(uri) else cause)
 
 
 @contextmanager
@@ -71,13 +77,19 @@ def reading(uri: str) -> Iterator[None]:
 
 
 def _name(uri: str) -> str:
+    """What GDAL opens: it may hold a signature, and is not to be told."""
+    if signing.is_marked(uri):
+        return signing.signed(uri)
     return str(storage.local_path(uri)) if storage.is_local(uri) and not uri.startswith("/vsi") else uri
 
 
 def _refusal(uri: str, cause: RasterioIOError) -> DataError:
+    if web.is_web(uri):
+        return _web_refusal(uri)
     if not storage.is_local(uri):
-        fact = str(cause).splitlines()[0]
-        return DataError(uri, f"cannot be opened ({fact})", "check the address, the network and the credentials in the environment")
+        fact = signing.scrubbed(str(cause).splitlines()[0], uri)
+        where = signing.bare(uri)
+        return DataError(where, f"cannot be opened ({fact})", "check the address, the network and the credentials in the environment")
     path = storage.local_path(uri)
     if not path.exists():
         return DataError(uri, "there is no such file", "check the folder and the spelling")
@@ -85,13 +97,23 @@ def _refusal(uri: str, cause: RasterioIOError) -> DataError:
         return DataError(uri, "is a folder, not a file", f"name the files in it: {uri.rstrip('/')}/*.tif")
     if not os.access(path, os.R_OK):
         return DataError(uri, "may not be read", "change its permissions")
-    return DataError(uri, *_content(path))
-
-
-def _content(path: Path) -> tuple[str, str]:
-    """What a file is that GDAL cannot open, by its first bytes: the fact and the remedy."""
     with path.open("rb") as stream:
-        head = stream.read(512)
+        return DataError(uri, *_content(stream.read(512)))
+
+
+def _web_refusal(uri: str) -> DataError:
+    """Why a file on a web server cannot be opened: the server's own answer, or what it gave."""
+    where = signing.bare(uri)
+    try:
+        return DataError(where, *_content(web.head(uri, 512)))
+    except FileNotFoundError:
+        return DataError(where, *web.refusal(404))
+    except DataError as error:
+        return error
+
+
+def _content(head: bytes) -> tuple[str, str]:
+    """What a file is that GDAL cannot open, by its first bytes: the fact and the remedy."""
     if not head:
         return "the file is empty", "fetch it again"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 
 from geohydra.build import near
 from geohydra.errors import DataError
+from geohydra.types import Resampling
 
 if TYPE_CHECKING:
     from geohydra.raster.read import Header
+
+_CODES = frozenset(
+    ("scl", "bqa", "qa", "qa60", "qa_pixel", "qa_radsat", "qa_aerosol", "pixel_qa", "fmask", "udm", "udm2", "msk_cldprb", "state_1km")
+)
+"""Bands of well-known products, in small letters, whose numbers are codes: a mean of two is a third code, or none."""
 
 Wanted = Sequence[str] | Mapping[str, int | str] | None
 """Names in the order of the file (or some of the names that the file itself has), or name: index from 1 or name in the file."""
@@ -49,9 +55,9 @@ def choose(header: Header, wanted: Wanted) -> dict[str, int]:
     raise DataError(header.uri, f"has no band {missing[0]!r}", hint)
 
 
-def choose_files(scene: str, headers: Mapping[str, Header], wanted: Wanted) -> dict[str, Header]:
-    """Names and files of the bands of a scene that has a file for each band; `headers` are by the name in the file's name."""
-    for header in headers.values():
+def choose_files(scene: str, headers: Mapping[str, Sequence[Header]], wanted: Wanted) -> dict[str, Sequence[Header]]:
+    """Names and files of the bands of a scene that has a file for each band; `headers` are by the name in the files' names."""
+    for header in (one for several in headers.values() for one in several):
         if len(header.indexes) != 1:
             raise DataError(header.uri, f"holds {len(header.indexes)} bands", "with a group `band` in source.scene each file holds one")
     if wanted is None:
@@ -61,6 +67,25 @@ def choose_files(scene: str, headers: Mapping[str, Header], wanted: Wanted) -> d
     if missing:
         raise DataError(scene, f"has no file for the band {missing[0]!r}", f"it has {', '.join(headers)}")
     return {name: headers[str(place)] for name, place in places.items()}
+
+
+def with_band(wanted: Wanted, band: str | None, known: Sequence[str]) -> Wanted:
+    """What is wanted, and one more band of those that are known, such as the one that tells clouds."""
+    if band is None or wanted is None or band in wanted or band not in known:
+        return wanted
+    if isinstance(wanted, Mapping):
+        return {**wanted, band: band}
+    return [*wanted, band] if set(wanted) <= set(known) else wanted
+
+
+def method(band: str, header: Header, index: int, wanted: Mapping[str, Resampling]) -> Resampling:
+    """How a band comes onto another grid: as wanted by its name; the nearest pixel where its numbers are codes; as wanted of all
+    (`*`); else bilinear."""
+    if band in wanted:
+        return wanted[band]
+    if band.lower() in _CODES or header.colors[index - 1] == "palette":
+        return "nearest"
+    return wanted.get("*", "bilinear")
 
 
 def _index(header: Header, known: Mapping[str, int], place: int | str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +15,7 @@ from geohydra.types import Asset, Grid, LabelAsset, LockEntry, Scene, Shape
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
 
     from geohydra.sources.world import Place
 
@@ -43,7 +44,7 @@ class Demo:
         self._count = scenes
         self._size = size
         self._resolution = float(resolution)
-        self._seed = seed
+        self.seed = seed
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -70,7 +71,7 @@ class Demo:
             "dtype": "uint16",
             "nodata": "0",
         }
-        rows = [{"scene": name, **made, "labels": "made with it", "verdict": "good"} for name in self._names()]
+        rows = [{"scene": name, **made, "labels": "made with it", "verdict": "good"} for name in self.names]
         return Inspection(rows=rows, classes=frozenset(_CLASSES), bands=_BANDS)
 
     def scenes(
@@ -80,32 +81,48 @@ class Demo:
         progress: Callable[[int, int, str], None],
     ) -> Iterator[Scene]:
         """Make every scene, with its labels as GeoJSON (to look at) and as GeoParquet."""
-        for number, name in enumerate(self._names()):
+        for number, name in enumerate(self.names):
             progress(number, self._count, name)
             yield self._scene(number, name, folder)
         progress(self._count, self._count, "")
 
-    def _names(self) -> list[str]:
+    @property
+    def extent(self) -> float:
+        """Metres of a scene on a side."""
+        return self._size * self._resolution
+
+    @property
+    def names(self) -> list[str]:
+        """Of the scenes, in their order."""
         return [f"place-{number:02d}" for number in range(1, self._count + 1)]
 
     def _scene(self, number: int, name: str, folder: Path) -> Scene:
         import numpy as np
 
-        from geohydra.sources.painting import paint
         from geohydra.sources.world import make_place
 
-        rng = np.random.default_rng([self._seed, number])
-        place = make_place(rng, self._size * self._resolution)
+        rng = np.random.default_rng([self.seed, number])
+        place = make_place(rng, self.extent)
+        assets = (Asset(self.write_image(folder, name, place, rng, number), _BANDS, (1, 2, 3, 4), "uint16", 0.0),)
+        labels, told = self.write_labels(folder, name, place.features(), number, classes=_CLASSES)
+        return Scene(name, self.grid(number), assets, labels, _FIRST_DAY + timedelta(days=number), {"geohydra:labels": told})
+
+    def write_image(self, folder: Path, name: str, place: Place, rng: np.random.Generator, number: int) -> str:
+        """Paint a place and write it; returns the file."""
+        from geohydra.sources.painting import paint
+
         pixels = paint(place, rng, size=self._size)
         if number % 3 == 2:
             _cut(pixels, rng)
-        grid = self._grid(number)
-        uri = str(_write_image(folder / "images" / f"{name}.tif", pixels, grid))
-        labels, told = _write_labels(folder / "labels", name, place, grid)
-        assets = (Asset(uri, _BANDS, (1, 2, 3, 4), "uint16", 0.0),)
-        return Scene(name, grid, assets, labels, _FIRST_DAY + timedelta(days=number), {"geohydra:labels": told})
+        return str(_write_image(folder / "images" / f"{name}.tif", pixels, self.grid(number)))
 
-    def _grid(self, number: int) -> Grid:
+    def write_labels(
+        self, folder: Path, name: str, features: Iterable[tuple[str, BaseGeometry]], number: int, *, classes: tuple[str, ...]
+    ) -> tuple[LabelAsset, dict[str, int]]:
+        """Write what is labelled, classes and areas in metres from the lower left corner; returns the labels, and a count by class."""
+        return _write_labels(folder / "labels", name, features, self.grid(number), classes)
+
+    def grid(self, number: int) -> Grid:
         """Places stand in rows of three, a tenth of their size apart."""
         step = 1.1 * self._size * self._resolution
         row, col = divmod(number, 3)
@@ -131,17 +148,19 @@ def _write_image(path: Path, pixels: NDArray[np.uint16], grid: Grid) -> Path:
     return path
 
 
-def _write_labels(folder: Path, name: str, place: Place, grid: Grid) -> tuple[LabelAsset, dict[str, int]]:
+def _write_labels(
+    folder: Path, name: str, features: Iterable[tuple[str, BaseGeometry]], grid: Grid, classes: tuple[str, ...]
+) -> tuple[LabelAsset, dict[str, int]]:
     import geopandas
     from shapely import affinity
 
     from geohydra.sources.labels import counted, write_labels
 
     corner = grid.bounds[:2]
-    found = list(place.features())
+    found = list(features)
     columns: dict[str, Any] = {"class": [kind for kind, _ in found], "id": [f"{name}-{number}" for number in range(1, len(found) + 1)]}
     shapes = [affinity.translate(area, *corner) for _, area in found]
     frame = geopandas.GeoDataFrame(columns, geometry=shapes, crs=grid.crs)
     uri = write_labels(frame, folder / f"{name}.parquet")
     frame.to_crs("EPSG:4326").to_file(folder / f"{name}.geojson", driver="GeoJSON", engine="pyogrio", COORDINATE_PRECISION=8, RFC7946="YES")
-    return LabelAsset(uri, "vector", classes=_CLASSES), counted(frame)
+    return LabelAsset(uri, "vector", classes=classes), counted(frame)

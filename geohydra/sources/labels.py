@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,107 +12,68 @@ import geopandas
 import numpy as np
 import shapely
 from pyproj import Transformer
+from pyproj.exceptions import ProjError
 
 from geohydra.errors import DataError
 from geohydra.raster.read import probe
+from geohydra.sources.features import named, widened
+from geohydra.sources.label_rules import LabelRules
 from geohydra.types import Bounds, Grid
-from geohydra.vector.read import read_vectors
-
-_SHOWN = 8
-
-
-@dataclass(frozen=True, slots=True)
-class ClassRule:
-    """How a feature of a vector file gets its class.
-
-    By the value of `property` (by default `class`, where the file has it), translated by `mapping`, in which `*` stands for
-    every other value and None leaves features out. Without a property all features are of the one class in `classes`.
-    """
-
-    property: str | None = None
-    mapping: Mapping[str, str | None] | None = None
-    classes: tuple[str, ...] | None = None
-
-    def named(self, frame: geopandas.GeoDataFrame, uri: str) -> geopandas.GeoDataFrame:
-        """Columns `class`, `geometry`, and `id` if there is one; features that are left out are counted in `attrs`."""
-        values = self._values(frame, uri)
-        names = np.array([self._name(value) for value in values], dtype=object)
-        unknown = Counter(value for value, name in zip(values, names, strict=True) if name is _UNKNOWN)
-        if unknown:
-            raise DataError(uri, *self._refusal(unknown))
-        kept = np.array([name is not None for name in names], dtype=bool)
-        columns: dict[str, Any] = {"class": list(names[kept])}
-        if "id" in frame.columns:
-            columns["id"] = [_text(value) for value in frame["id"][kept]]
-        answer = geopandas.GeoDataFrame(columns, geometry=frame.geometry[kept].to_numpy(), crs=frame.crs)
-        answer.attrs = {**frame.attrs, "unnamed": int((~kept).sum())}
-        return answer
-
-    def _values(self, frame: geopandas.GeoDataFrame, uri: str) -> list[str | None]:
-        name = self.property or ("class" if "class" in frame.columns else None)
-        if name is not None:
-            if name not in frame.columns:
-                raise DataError(uri, f"its features have no property {name!r}", f"set source.class_property; {_properties(frame)}")
-            return [_text(value) for value in frame[name]]
-        if self.classes is None or len(self.classes) != 1:
-            hint = f"name it with source.class_property ({_properties(frame)}), or the one class of all with source.classes=[name]"
-            raise DataError(uri, "which property of its features tells the class is not known", hint)
-        return [self.classes[0]] * len(frame)
-
-    def _name(self, value: str | None) -> Any:
-        mapping = self.mapping or {}
-        if value is None:
-            return mapping.get("*")
-        name = mapping.get(value, mapping.get("*", value if not mapping or value in (self.classes or ()) else _UNKNOWN))
-        if name is None or name is _UNKNOWN:
-            return name
-        return name if self.classes is None or name in self.classes else _UNKNOWN
-
-    def _refusal(self, unknown: Mapping[str | None, int]) -> tuple[str, str]:
-        seen = sorted(unknown.items(), key=lambda pair: -pair[1])
-        told = ", ".join(f"{value!r} ({count})" for value, count in seen[:_SHOWN])
-        more = f" and {len(seen) - _SHOWN} more" if len(seen) > _SHOWN else ""
-        known = ", ".join(self.classes or [name for name in (self.mapping or {}).values() if name])
-        hint = f"known are {known}; translate them with source.class_mapping, in which null leaves features out"
-        return f"has features of the unknown class {told}{more}", hint
-
-
-_UNKNOWN = object()
+from geohydra.vector.read import areas, read_features
 
 
 class VectorLabels:
-    """One vector file for any number of scenes: parsed once for each CRS, and asked by place."""
+    """One vector file for any number of scenes: parsed once, brought into each CRS once, and asked by place."""
 
-    def __init__(self, uri: str, rule: ClassRule) -> None:
+    def __init__(self, uri: str, rules: LabelRules) -> None:
         self.uri = uri
-        self._rule = rule
+        self._rules = rules
         self._frames: dict[str, geopandas.GeoDataFrame] = {}
 
+    @cached_property
+    def _named(self) -> geopandas.GeoDataFrame:
+        """All features that have a class, as areas where a buffer makes them so, in the CRS of the file."""
+        frame = read_features(self.uri, assume_crs=self._rules.crs, layer=self._rules.layer)
+        return widened(named(frame, self._rules, self.uri), self._rules, self.uri)
+
     def frame(self, crs: str) -> geopandas.GeoDataFrame:
-        """All labels in a CRS. `attrs` tell what was `found`, `repaired`, `dropped` and `unnamed`."""
+        """All labels in a CRS. `attrs` tell how many `features` there were, and were `repaired`, `dropped`, `thin` and `unnamed`."""
         if crs not in self._frames:
-            self._frames[crs] = self._rule.named(read_vectors(self.uri, crs=crs), self.uri)
+            self._frames[crs] = areas(self._named, crs, self.uri)
         return self._frames[crs]
 
     def touching(self, grid: Grid) -> geopandas.GeoDataFrame | None:
         """The labels that touch a scene; None where the scene lies outside of all that is labelled."""
         labels = self.frame(grid.crs)
-        if not len(labels) or not _meet(tuple(labels.total_bounds), grid.bounds):
+        if not len(labels) or not meet(tuple(labels.total_bounds), grid.bounds):
             return None
         chosen = labels.sindex.query(shapely.Polygon(grid.corners), predicate="intersects")
         return labels.iloc[np.sort(chosen)]
+
+    def swapped(self, grids: Mapping[str, Grid]) -> bool:
+        """Whether the labels would lie on an image if x and y changed places, and do not as they are."""
+        raw = self._named
+        return bool(len(raw)) and any(lies_swapped(tuple(raw.total_bounds), raw.crs, grid) for grid in grids.values())
+
+    def outside(self, grids: Mapping[str, Grid]) -> DataError:
+        """That no label lies on any of these images."""
+        crs = next(iter(grids.values())).crs
+        frame = self.frame(crs)
+        bounds, crs = (frame.total_bounds, crs) if len(frame) else (self._named.total_bounds, str(self._named.crs))
+        return outside(self.uri, tuple(bounds), crs, grids, swapped=self.swapped(grids))
 
     def notes(self) -> list[str]:
         """What was mended or left out, a sentence each."""
         if not self._frames:
             return []
         told = next(iter(self._frames.values())).attrs
+        thin = "; points and lines need source.buffer, a radius in metres" if told.get("thin") else ""
         texts = {
             "repaired": "invalid polygons were repaired",
-            "dropped": "features were left out: they are empty or no polygons",
+            "dropped": f"features were left out: they are empty or no polygons{thin}",
             "unnamed": "features were left out: they have no class, or source.class_mapping leaves them out",
         }
-        return [f"{self.uri}: {told[key]} of {told['found']} {text}" for key, text in texts.items() if told.get(key)]
+        return [f"{self.uri}: {told[key]} of {told['features']} {text}" for key, text in texts.items() if told.get(key)]
 
 
 def write_labels(frame: geopandas.GeoDataFrame, path: Path) -> str:
@@ -127,15 +88,33 @@ def counted(frame: geopandas.GeoDataFrame) -> dict[str, int]:
     return {str(name): int(count) for name, count in sorted(Counter(frame["class"]).items())}
 
 
-def outside(uri: str, bounds: Bounds, crs: str, grids: Mapping[str, Grid]) -> DataError:
-    """Labels that lie outside of all images: where both are."""
+def outside(
+    uri: str, bounds: Sequence[float], crs: str, grids: Mapping[str, Grid], *, swapped: bool = False, what: str = "its labels"
+) -> DataError:
+    """Labels that lie outside of all images: where both are, and whether they lie on one with x and y swapped."""
     name, grid = next(iter(grids.items()))
     images = f"{len(grids)} images, such as {name} with" if len(grids) > 1 else f"the image {name} with"
-    return DataError(
-        uri,
-        f"its labels at {_told(bounds)} ({_short(crs)}) lie outside of {images} {_told(grid.bounds)} ({_short(grid.crs)})",
-        "check the CRS of both, and whether longitude and latitude are in this order",
-    )
+    problem = f"{what} at {_told(bounds)} ({_short(crs)}) lie outside of {images} {_told(grid.bounds)} ({_short(grid.crs)})"
+    if swapped:
+        hint = "x and y (longitude and latitude) are swapped in it: in the other order they would lie on the images"
+        return DataError(uri, problem, hint)
+    return DataError(uri, problem, "check the CRS of both, and whether longitude and latitude are in this order")
+
+
+def lies_swapped(bounds: Sequence[float], crs: Any, grid: Grid) -> bool:
+    """Whether bounds in a CRS meet an image once x and y change places, and do not as they are."""
+    left, bottom, right, top = bounds
+    if not grid.crs or not crs or not np.isfinite(bounds).all() or _placed_on((left, bottom, right, top), crs, grid):
+        return False
+    return _placed_on((bottom, left, top, right), crs, grid)
+
+
+def _placed_on(bounds: Bounds, crs: Any, grid: Grid) -> bool:
+    try:
+        there = Transformer.from_crs(crs, grid.crs, always_xy=True).transform_bounds(*bounds)
+    except ProjError:
+        return False
+    return bool(np.isfinite(there).all()) and meet(there, grid.bounds)
 
 
 def check_raster(uri: str, grid: Grid, scene: str) -> None:
@@ -148,8 +127,9 @@ def check_raster(uri: str, grid: Grid, scene: str) -> None:
         return
     across = Transformer.from_crs(header.grid.crs, grid.crs, always_xy=True)
     left, bottom, right, top = across.transform_bounds(*header.grid.bounds)
-    if not _meet((left, bottom, right, top), grid.bounds):
-        raise outside(uri, header.grid.bounds, header.grid.crs, {scene: grid})
+    if not meet((left, bottom, right, top), grid.bounds):
+        swapped = lies_swapped(header.grid.bounds, header.grid.crs, grid)
+        raise outside(uri, header.grid.bounds, header.grid.crs, {scene: grid}, swapped=swapped)
 
 
 def _refuse_other_pixels(uri: str, labels: Grid, grid: Grid, scene: str) -> None:
@@ -161,22 +141,9 @@ def _refuse_other_pixels(uri: str, labels: Grid, grid: Grid, scene: str) -> None
     raise DataError(uri, problem, "give both a CRS")
 
 
-def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
+def meet(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two bounds touch."""
     return bool(one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3])
-
-
-def _text(value: Any) -> str | None:
-    """A value of a property as text: whole numbers without a point, missing ones as None."""
-    if value is None or value != value or (isinstance(value, str) and not value.strip()):
-        return None
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
-def _properties(frame: geopandas.GeoDataFrame) -> str:
-    names: Iterable[str] = [str(name) for name in frame.columns if name != frame.geometry.name]
-    return f"there are {', '.join(names)}" if names else "they have none"
 
 
 def _told(bounds: Sequence[float]) -> str:

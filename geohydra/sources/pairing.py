@@ -1,4 +1,4 @@
-"""Which files belong to one scene, and which labels to which scene: by names alone, no file is opened."""
+"""Which files belong to one scene, in which order, and which labels to which scene: by names alone, no file is opened."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Literal
 
 from geohydra import storage
 from geohydra.errors import DataError
 
+_NEVER = datetime(1, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class BandFile:
-    """One raster file, and the band that its name tells, if any."""
+    """One raster file; the band that its name tells, if any; and when it was taken, where its scene is a series."""
 
     uri: str
     band: str | None = None
+    time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SceneFiles:
-    """The files of one scene. `parts` is what the wildcards of the pattern stood for."""
+    """The files of one scene, those of one band from the uppermost to the lowest. `parts` is what the wildcards of the pattern
+    stood for; `time` when it was taken, of a series the first time."""
 
     id: str
     files: tuple[BandFile, ...]
@@ -30,23 +35,24 @@ class SceneFiles:
     time: datetime | None = None
 
 
-def group(uris: Sequence[str], patterns: Sequence[str], rule: re.Pattern[str] | None) -> list[SceneFiles]:
+Mosaic = Literal["none", "name", "newest", "oldest"]
+"""Which of several files of one band lies above the others: none is refused, `name` goes by the alphabet, and with `newest` and `oldest`
+files of different times are laid over each other instead of making a series."""
+
+
+def group(uris: Sequence[str], patterns: Sequence[str], rule: re.Pattern[str] | None, mosaic: Mosaic = "none") -> list[SceneFiles]:
     """Scenes from file names: by a rule with the groups `scene`, `band` and `time`, else one scene a file.
 
-    Raises DataError for a file that the rule does not fit, and for two files of the same scene and band.
+    Different times below one scene are a series. Raises DataError for a file that the rule does not fit, and for two files of the
+    same scene, band and time where they are not to be a mosaic.
     """
     if rule is None:
         return _one_a_file(uris, patterns)
-    found: dict[str, SceneFiles] = {}
+    found: dict[str, list[BandFile]] = {}
     for uri in uris:
         match = _matched(rule, uri)
-        name = safe(match["scene"])
-        band = match.groupdict().get("band")
-        known = found.get(name, SceneFiles(name, (), time=_time(uri, match)))
-        _refuse_double(known, uri, band)
-        found[name] = replace(known, files=(*known.files, BandFile(uri, band)))
-    ordered = (replace(scene, files=tuple(sorted(scene.files, key=lambda file: natural(file.band or "")))) for scene in found.values())
-    return sorted(ordered, key=lambda scene: natural(scene.id))
+        found.setdefault(safe(match["scene"]), []).append(BandFile(uri, match.groupdict().get("band"), _time(uri, match)))
+    return [_ordered(name, found[name], mosaic) for name in sorted(found, key=natural)]
 
 
 def pair(scenes: Sequence[SceneFiles], labels: Sequence[str], patterns: Sequence[str], rule: re.Pattern[str] | None) -> dict[str, str]:
@@ -90,6 +96,20 @@ def wildcard_parts(uri: str, patterns: Iterable[str]) -> tuple[str, ...]:
         if match:
             return tuple(part or "" for part in match.groups())
     return ()
+
+
+def _ordered(scene: str, files: Sequence[BandFile], mosaic: Mosaic) -> SceneFiles:
+    """Files by band, then by time, then from the uppermost to the lowest."""
+    by_name = sorted(files, key=lambda file: natural(file.uri))
+    known = sorted({file.time for file in files if file.time is not None})
+    by_time = sorted(by_name, key=lambda file: file.time or _NEVER, reverse=mosaic == "newest")
+    ordered = sorted(by_time, key=lambda file: natural(file.band or ""))
+    if len(known) < 2 or mosaic in ("newest", "oldest"):
+        ordered = [replace(file, time=None) for file in ordered]
+    if mosaic == "none":
+        _refuse_double(scene, ordered)
+    time = None if not known else known[-1] if mosaic == "newest" else known[0]
+    return SceneFiles(scene, tuple(ordered), time=time)
 
 
 def _one_a_file(uris: Sequence[str], patterns: Sequence[str]) -> list[SceneFiles]:
@@ -138,12 +158,16 @@ def _time(uri: str, match: re.Match[str]) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _refuse_double(scene: SceneFiles, uri: str, band: str | None) -> None:
-    for other in scene.files:
-        if other.band == band:
-            what = f"band {band}" if band else "file"
-            hint = "make the group `scene` tell them apart, or the pattern of the images narrower"
-            raise DataError(uri, f"is a second {what} of scene {scene.id}, beside {other.uri}", hint)
+def _refuse_double(scene: str, files: Sequence[BandFile]) -> None:
+    seen: dict[tuple[str | None, datetime | None], str] = {}
+    for file in files:
+        other = seen.setdefault((file.band, file.time), file.uri)
+        if other != file.uri:
+            what = f"band {file.band}" if file.band else "file"
+            hint = (
+                "to lay them over each other set source.mosaic=name; else make the group `scene` tell them apart, or the pattern narrower"
+            )
+            raise DataError(file.uri, f"is a second {what} of scene {scene}, beside {other}", hint)
 
 
 def _label_keys(labels: Sequence[str], patterns: Sequence[str], rule: re.Pattern[str] | None) -> Mapping[tuple[str, ...], list[str]]:

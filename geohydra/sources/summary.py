@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geohydra.types import Scene
+from geohydra.types import Grid, Scene
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,16 +23,56 @@ _DRAWN = 20_000
 def described(scene: Scene) -> dict[str, str]:
     """One scene in words: where, how fine, how large, what of."""
     grid = scene.grid
-    heights = dict.fromkeys(f"{size:.6g}" for size in grid.resolution)
     return {
         "scene": scene.id,
+        "date": dated(scene),
         "crs": (grid.crs if len(grid.crs) < 30 else grid.crs[:27] + "...") or "none",
-        "resolution": " x ".join(heights),
+        "resolution": fineness(grid),
         "shape": f"{grid.shape.rows} x {grid.shape.cols}",
         "bands": ", ".join(scene.bands),
         "dtype": ", ".join(dict.fromkeys(asset.dtype for asset in scene.assets)),
         "nodata": ", ".join(dict.fromkeys("none" if asset.nodata is None else f"{asset.nodata:g}" for asset in scene.assets)),
     }
+
+
+def dated(scene: Scene) -> str:
+    """The day of a scene; of a series the first, the last and how many."""
+    if scene.times:
+        first, last = (time.strftime("%Y-%m-%d") for time in (scene.times[0], scene.times[-1]))
+        return f"{first} to {last} ({len(scene.times)})" if len(scene.times) > 1 else first
+    return scene.time.strftime("%Y-%m-%d") if scene.time else ""
+
+
+def fineness(grid: Grid) -> str:
+    """The size of a pixel in units of its CRS and, where these are not metres, in metres in the middle of the grid."""
+    sizes = grid.resolution
+    own = _sized(sizes)
+    if not grid.crs:
+        return f"{own} px"
+    unit, metres = _unit(grid.crs)
+    if unit == "metre":
+        return f"{own} m"
+    if unit != "degree":
+        return f"{own} {unit} ({_sized([size * metres for size in sizes], 3)} m)"
+    middle = math.radians((grid.bounds[1] + grid.bounds[3]) / 2)
+    ground = (sizes[0] * _METRES_A_DEGREE, sizes[1] * _METRES_A_DEGREE * math.cos(middle))
+    return f"{own} deg ({_sized(ground, 3)} m)"
+
+
+_METRES_A_DEGREE = 111_320.0
+
+
+def _sized(sizes: Sequence[float], digits: int = 6) -> str:
+    return " x ".join(dict.fromkeys(f"{size:.{digits}g}" for size in sizes))
+
+
+@cache
+def _unit(crs: str) -> tuple[str, float]:
+    """The name of the unit of a CRS, and how many metres it is."""
+    from pyproj import CRS
+
+    axis = CRS.from_user_input(crs).axis_info[0]
+    return axis.unit_name, float(axis.unit_conversion_factor)
 
 
 def summarise(scenes: Sequence[Scene], folder: Path, report: Report) -> None:

@@ -184,7 +184,7 @@ def _buildings(rng: np.random.Generator, roads: Sequence[Road], village: BaseGeo
         spacing = 21.0 if road.paved else 90.0
         for place in np.arange(12.0, road.line.length - 8, spacing):
             for side in (-1.0, 1.0):
-                house = _house(rng, road, place + rng.uniform(-3, 3), side)
+                house = house_beside(rng, road, place + rng.uniform(-3, 3), side)
                 inside = village.intersects(house.area) if road.paved else rng.random() < 0.35
                 if inside and rng.random() < 0.88 and not house.area.buffer(2.5).intersects(streets):
                     kept.append(house)
@@ -192,7 +192,7 @@ def _buildings(rng: np.random.Generator, roads: Sequence[Road], village: BaseGeo
     return tuple(kept)
 
 
-def _house(rng: np.random.Generator, road: Road, place: float, side: float) -> Building:
+def house_beside(rng: np.random.Generator, road: Road, place: float, side: float) -> Building:
     """A house that stands along a road, at a place on it, left (1) or right (-1)."""
     start, ahead = shapely.get_coordinates(road.line.interpolate([place, place + 4.0]))
     angle = float(np.arctan2(ahead[1] - start[1], ahead[0] - start[0]) + rng.normal(0, 0.06))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from geohydra.build import build
+from geohydra.task import viewed
 from geohydra.work import Config, Work
 
-VERSION = 1
+VERSION = 2
 
 
 def run(config: Config, work: Work) -> None:
@@ -16,7 +17,10 @@ def run(config: Config, work: Work) -> None:
 
     task = build(config["task"], where="task")
     sampling = build(config["chip"], where="chip")
-    scenes = catalogue.read(work.input("ingest"))
+    scenes = viewed(task, catalogue.read(work.input("ingest")))
     cutting = cut_chips(scenes, task, sampling, work.out, seed=config["seed"], progress=work.progress)
+    for note in cutting.notes:
+        if note.startswith("WARNING"):
+            work.say(note)
     report_chips(cutting, scenes, task.labels, work.report)
     work.say(f"{len(cutting.chips)} chips of {len({chip.scene for chip in cutting.chips})} scenes")

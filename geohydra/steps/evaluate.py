@@ -19,18 +19,18 @@ def run(config: Config, work: Work) -> None:
     metrics: dict[str, float] = {}
     thresholds: dict[str, dict[str, float]] = {}
     for split in settings.splits:
-        found = task.evaluate(_pairs(work, split), split=split, settings=settings, work=work)
+        found = task.evaluate(_pairs(work, task, split), split=split, settings=settings, work=work)
         metrics |= {f"{split}/{name}": float(value) for name, value in found["metrics"].items() if math.isfinite(value)}
         thresholds[split] = found["thresholds"]
     work.report.metrics(metrics)
     (work.out / "metrics.json").write_text(json.dumps({"metrics": metrics, "thresholds": thresholds}, indent=1, sort_keys=True))
 
 
-def _pairs(work: Work, split: str) -> list[Any]:
+def _pairs(work: Work, task: Any, split: str) -> list[Any]:
     """Every predicted scene that has a part in the split."""
     from geohydra import catalogue
     from geohydra.chips.index import read_splits
-    from geohydra.task import Pair
+    from geohydra.task import Pair, viewed
 
     folder = work.input("predict")
     rows = {row["scene"]: row for row in json.loads((folder / "index.json").read_text())}
@@ -38,5 +38,5 @@ def _pairs(work: Work, split: str) -> list[Any]:
     for region in read_splits(work.input("chip")):
         if region.split == split:
             windows.setdefault(region.scene, []).append(region.window)
-    scenes = catalogue.read(work.input("ingest"))
+    scenes = viewed(task, catalogue.read(work.input("ingest")))
     return [Pair(scene, folder, rows[scene.id], tuple(windows[scene.id])) for scene in scenes if scene.id in windows and scene.id in rows]

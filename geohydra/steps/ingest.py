@@ -7,7 +7,7 @@ from geohydra.build import build
 from geohydra.types import LockEntry
 from geohydra.work import Config, Work
 
-VERSION = 1
+VERSION = 2
 
 
 def run(config: Config, work: Work) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from geohydra import storage
 from geohydra.build import build
 from geohydra.errors import ConfigError, DataError, GeohydraError, Problems
+from geohydra.task import viewed
 from geohydra.work import Config, Work
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def run(config: Config, work: Work) -> None:
     settings = build(config["predict"], where="predict")
     trained = load_model(_model_folder(config, work), device=work.resources.device, threads=work.resources.cpu)
     task = build(config.get("task") or trained.details["task"], where="task")
-    scenes = catalogue.read(work.input("ingest"))
+    scenes = viewed(task, catalogue.read(work.input("ingest")))
     _check_bands(scenes, trained)
     started, rows = time.monotonic(), []
     for place, scene in enumerate(scenes):

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from geohydra.build import build
+from geohydra.task import viewed
 from geohydra.work import Config, Work
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def run(config: Config, work: Work) -> None:
     from geohydra.training.review import report_training, review
 
     task, model, loss, optimizer, settings = (build(config[key], where=key) for key in ("task", "model", "loss", "optimizer", "train"))
-    bands = catalogue.read(work.input("ingest"))[0].bands
+    bands = viewed(task, catalogue.read(work.input("ingest"))[:1])[0].bands
     normalise = Normalise.from_statistics(json.loads((work.input("analyze") / "statistics.json").read_text()), bands)
     chips = _chips(config, work, task, bands, normalise)
     train, val = (_loader(chips[split], settings.batch_size, work, learn=split == "train") for split in ("train", "val"))
@@ -59,7 +60,7 @@ def _chips(config: Config, work: Work, task: Any, bands: tuple[str, ...], normal
 
     stored, seed = build(config["chip"], where="chip").stored, config["seed"]
     augments = {"train": build(config["augment"], where="augment"), "val": None}
-    scenes, folder = catalogue.read(work.input("ingest")), work.input("chip")
+    scenes, folder = viewed(task, catalogue.read(work.input("ingest"))), work.input("chip")
     return {
         split: open_chips(folder, scenes, task, split=split, stored=stored, bands=bands, normalise=normalise, augment=augment, seed=seed)
         for split, augment in augments.items()

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import shapely
 from numpy.typing import NDArray
 
-from geohydra import storage
-from geohydra.errors import DataError
+from geohydra.task import Instances, Objects
 from geohydra.types import IGNORE, Grid, Window
-from geohydra.vector.rasterize import Edges, covered
+from geohydra.vector.objects import clipped, painted
+from geohydra.vector.polygons import Polygons
+from geohydra.vector.rasterize import Spans, covered
 
 
 class VectorGround:
     """The ground as polygons tell it: implements `geohydra.task.Ground`.
 
     `uri` is a GeoParquet file of polygons in the CRS of `grid`, with a text column `class`. It is parsed once, at the first
-    window; a window costs what the polygons that touch it cost.
+    window; a window costs what the polygons that touch it cost. `ignored`, `unlabelled` and `priority` are told by `LabelAsset`.
     """
 
-    def __init__(self, uri: str, grid: Grid) -> None:
+    def __init__(
+        self, uri: str, grid: Grid, *, ignored: Polygons | None = None, unlabelled: str = "background", priority: Sequence[str] = ()
+    ) -> None:
         self.uri = uri
         self._grid = grid
+        self._polygons = Polygons(uri, grid)
+        self._ignored = ignored
+        self._sparse = unlabelled == "ignore"
+        self._priority = tuple(priority)
 
     @property
     def grid(self) -> Grid:
@@ -42,40 +43,56 @@ class VectorGround:
         if inside is None:
             return mask
         part = mask[inside.shift(-window.row, -window.col).slices]
-        part[:] = background
-        touching = self.touching(inside)
-        classes = self._shapes.classes[touching]
-        for name, key in ids.items():
-            chosen = touching[classes == name]
-            if chosen.size:
-                part[covered(self._shapes.edges.spans(chosen, inside), inside)] = key
+        touching = self._polygons.touching(inside)
+        spans = self._polygons.edges.spans(touching, inside)
+        part[:] = self._rest(spans, inside, background)
+        classes = self._polygons.codes[touching][spans.owners]
+        for name in self._upward(ids):
+            own = np.flatnonzero(classes == self._code(name))
+            if own.size:
+                part[covered(spans.take(own), inside)] = ids[name]
+        if self._ignored is not None:
+            part[self._ignored.cover(inside)] = IGNORE
         return mask
+
+    def known(self, window: Window) -> NDArray[np.bool_]:
+        """Where the ground counts `(row, col)`: within the scene, not ignored, and labelled where that is asked for."""
+        mask = self.mask(window, ids=dict.fromkeys(self._polygons.names, 0), background=0)
+        return np.asarray(mask != IGNORE)
+
+    def objects(self, window: Window) -> Objects:
+        """The polygons that lie in a window, in the order of the file."""
+        inside = window.clip(self._grid.shape)
+        if inside is None:
+            return Objects.none()
+        return clipped(self._polygons, self._polygons.touching(inside), inside).moved(inside.row - window.row, inside.col - window.col)
+
+    def instances(self, window: Window) -> Instances:
+        """The objects of a window, and which of them each pixel shows."""
+        objects = self.objects(window)
+        ids = np.zeros((window.shape.rows, window.shape.cols), np.uint16 if len(objects) < 1 << 16 else np.uint32)
+        inside = window.clip(self._grid.shape)
+        if inside is not None and len(objects):
+            ranks = {name: len(self._priority) - place for place, name in enumerate(self._priority)}
+            part = ids[inside.shift(-window.row, -window.col).slices]
+            part[:] = painted(self._polygons, objects, ranks, inside)
+        return Instances(ids, objects)
 
     def touching(self, window: Window) -> NDArray[np.int64]:
         """Numbers of the polygons whose upright box touches a window, in the order of the file."""
-        box = shapely.box(window.col, window.row, window.col_stop, window.row_stop)
-        return np.sort(self._shapes.tree.query(box)).astype(np.int64)
+        return self._polygons.touching(window)
 
-    @cached_property
-    def _shapes(self) -> _Shapes:
-        return _Shapes(self.uri, self._grid)
+    def _rest(self, spans: Spans, window: Window, background: int) -> NDArray[np.uint8] | int:
+        """What pixels are before classes are burnt."""
+        if not self._sparse or background == IGNORE:
+            return background
+        return np.where(covered(spans, window), np.uint8(background), np.uint8(IGNORE))
 
+    def _upward(self, ids: Mapping[str, int]) -> list[str]:
+        """Class names from the lowest to the uppermost."""
+        named = [name for name in reversed(self._priority) if name in ids]
+        return [name for name in ids if name not in self._priority] + named
 
-class _Shapes:
-    """The polygons of a file in pixels, indexed."""
-
-    def __init__(self, uri: str, grid: Grid) -> None:
-        table = _read(uri)
-        polygons = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
-        self.classes = np.asarray(table["class"].to_numpy(zero_copy_only=False), dtype=object)
-        self.edges = Edges(polygons, grid)
-        self.tree: Any = shapely.STRtree(shapely.box(*self.edges.boxes.T))
-
-
-def _read(uri: str) -> pa.Table:
-    path = storage.fetch(uri)
-    try:
-        table = pq.read_table(path, columns=["geometry", "class"])
-    except (OSError, pa.ArrowException) as cause:
-        raise DataError(uri, f"holds no labels that ingest wrote ({cause})", "run ingest again") from cause
-    return table.set_column(0, "geometry", pc.cast(table["geometry"], pa.binary()))
+    def _code(self, name: str) -> int:
+        names = self._polygons.names
+        return names.index(name) if name in names else -1

@@ -47,21 +47,24 @@ def polygonize(
     min_area_m2: float = 0.0,
     simplify_m: float = 0.0,
     probabilities: Path | None = None,
+    columns: Mapping[str, str] | None = None,
     strip_rows: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Traced]:
     """Write the areas of connected pixels of each class in `names`, less those in `skip`; other pixel values are no class.
 
     Columns: `class_id`, `class`, `area_m2` (of the pixels, on the ground) and, where `probabilities` names a raster on the same
-    grid with a band for each class id, `score`: the mean probability of the class within. `simplify_m` is a tolerance; each
-    polygon is simplified for itself, so that neighbours may then part or overlap. GeoJSON needs a CRS: without one, none
-    is written, and a pixel counts as a square metre.
+    grid with a band for each class id, `score`: the mean probability of the class within; then `columns`, the same text for
+    all. `simplify_m` is a tolerance; each polygon is simplified for itself, so that neighbours may then part or overlap.
+    GeoJSON needs a CRS: without one, none is written, and a pixel counts as a square metre.
     """
     grid = probe(str(raster), allow_no_crs=True).grid
     wanted = {value: name for value, name in names.items() if name not in set(skip)}
     paths = [parquet, geojson] if geojson and grid.crs else [parquet]
     with storage.writing(str(parquet)), Files(*paths) as targets, ExitStack() as stack:
-        output = _Output(targets, grid, wanted, scored=probabilities is not None, min_area_m2=min_area_m2, simplify_m=simplify_m)
+        output = _Output(
+            targets, grid, wanted, scored=probabilities is not None, columns=columns, min_area_m2=min_area_m2, simplify_m=simplify_m
+        )
         stack.enter_context(closing(output))
         for areas, row in _areas(raster, probabilities, grid, wanted, strip_rows):
             output.write(areas)
@@ -123,11 +126,20 @@ class _Output:
     """Turns areas into polygons on the ground, measures them and writes them."""
 
     def __init__(
-        self, paths: list[Path], grid: Grid, names: Mapping[int, str], *, scored: bool, min_area_m2: float, simplify_m: float
+        self,
+        paths: list[Path],
+        grid: Grid,
+        names: Mapping[int, str],
+        *,
+        scored: bool,
+        columns: Mapping[str, str] | None,
+        min_area_m2: float,
+        simplify_m: float,
     ) -> None:
         self._names = dict(names)
         self._grid = grid
         self._scored = scored
+        self._told = dict(columns or {})
         self._least = min_area_m2
         a, b, _, d, e, _ = grid.transform
         self._mirrored = a * e - b * d > 0
@@ -136,6 +148,7 @@ class _Output:
         self._levels = np.concatenate([[0.0], np.cumsum(rows)])
         self._pixel_levels = np.arange(grid.shape.rows + 1, dtype=np.float64)
         fields = [("class_id", pa.int32()), ("class", pa.string()), ("area_m2", pa.float64())] + [("score", pa.float32())] * scored
+        fields += [(name, pa.string()) for name in self._told]
         self._parquet = GeoParquetWriter(paths[0], crs=grid.crs, schema=pa.schema(fields))
         self._geojson = GeoJsonWriter(paths[1]) if len(paths) > 1 else None
         self._lonlat = _to_lonlat(grid.crs) if self._geojson else None
@@ -179,7 +192,7 @@ class _Output:
         columns = {"class_id": areas.values.astype(np.int32), "class": names[areas.values], "area_m2": sizes}
         if self._scored:
             columns["score"] = (areas.sums / areas.areas(self._pixel_levels)).astype(np.float32)
-        return columns
+        return columns | {name: [text] * len(areas) for name, text in self._told.items()}
 
 
 def _on_ground(points: Floats, grid: Grid) -> Floats:

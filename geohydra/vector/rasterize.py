@@ -3,11 +3,13 @@
 GDAL's rule, computed in the pixel coordinates of the whole scene, so that windows fit together exactly: for each row,
 the polygon's edges cross the line through the pixel centres; between the 1st and 2nd crossing, the 3rd and
 4th, ... pixels are covered, from a crossing rounded half up to just before the next one. A horizontal edge that lies exactly
-on that line covers what is above it when it runs to the left. Vertices are never rounded.
+on that line covers what is above it when it runs to the left, rings being wound clockwise on the ground. Vertices are never
+rounded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,28 +32,67 @@ class Spans:
     stops: Ints
     owners: Ints
 
+    def take(self, places: Ints) -> Spans:
+        """Some of them."""
+        return Spans(self.rows[places], self.starts[places], self.stops[places], self.owners[places])
+
 
 class Edges:
-    """The edges of many polygons in the pixel coordinates of a grid; edges of one polygon stand together."""
+    """The outlines of many polygons in the pixel coordinates of a grid: one array of points, those of one polygon together.
 
-    def __init__(self, polygons: NDArray[Any], grid: Grid) -> None:
+    An edge leads from a point to the next one, except from the last point of a ring. About 17 bytes a point and 40 a polygon.
+    """
+
+    def __init__(self, cols: Floats, rows: Floats, ends: NDArray[np.bool_], counts: Ints) -> None:
+        """Points, whether each ends its ring, and how many points each polygon has."""
+        self.cols, self.rows, self.ends = cols, rows, ends
+        self.first = np.concatenate([[0], np.cumsum(counts)])
+        self.boxes = _boxes(cols, rows, self.first)
+
+    @classmethod
+    def of_shapes(cls, polygons: NDArray[Any], grid: Grid) -> Edges:
         """`polygons` are shapely polygons or multipolygons in the CRS of the grid."""
         parts, owners = shapely.get_parts(polygons, return_index=True)
         rings, ring_parts = shapely.get_rings(parts, return_index=True)
+        rings = _wound(rings)
         points, ring_of = shapely.get_coordinates(rings, return_index=True)
         cols, rows = _pixel_coordinates(points, grid)
-        inside = ring_of[1:] == ring_of[:-1]
-        owner = owners[ring_parts][ring_of]
-        self.col1, self.row1 = cols[:-1][inside], rows[:-1][inside]
-        self.col2, self.row2 = cols[1:][inside], rows[1:][inside]
-        counts = np.bincount(owner[1:][inside], minlength=len(polygons))
-        self._first = np.concatenate([[0], np.cumsum(counts)])
-        self.boxes = _boxes(cols, rows, owner, len(polygons))
+        ends = np.ones(len(points), np.bool_)
+        ends[:-1] = ring_of[1:] != ring_of[:-1]
+        sizes = shapely.get_num_coordinates(rings)
+        counts = np.bincount(owners[ring_parts], weights=sizes, minlength=len(polygons)).astype(np.int64)
+        return cls(cols, rows, ends, counts)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Edges]) -> Edges:
+        """The polygons of several, one after the other."""
+        columns = [np.concatenate(arrays) for arrays in zip(*((part.cols, part.rows, part.ends) for part in parts), strict=True)]
+        return cls(columns[0], columns[1], columns[2], np.concatenate([np.diff(part.first) for part in parts]))
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(array.nbytes for array in (self.cols, self.rows, self.ends, self.first, self.boxes))
 
     def of(self, polygons: Ints) -> tuple[Ints, Ints]:
-        """Places of the edges of some polygons, and for each the place of its polygon among those given."""
-        starts, counts = self._first[polygons], self._first[polygons + 1] - self._first[polygons]
-        return ranges(starts, counts), np.repeat(np.arange(polygons.size), counts)
+        """Places of the edges (of their first points) of some polygons, and for each the place of its polygon among those given."""
+        starts = self.first[polygons]
+        counts = self.first[polygons + 1] - starts
+        places, owners = ranges(starts, counts), np.repeat(np.arange(polygons.size), counts)
+        leading = ~self.ends[places]
+        return places[leading], owners[leading]
+
+    def shapes(self, polygons: Ints) -> NDArray[Any]:
+        """Some polygons as shapely geometries in pixel coordinates `(col, row)`; parts and holes as they lie in each other."""
+        return np.array([self._shape(int(polygon)) for polygon in polygons], dtype=object)
+
+    def _shape(self, polygon: int) -> Any:
+        own = slice(self.first[polygon], self.first[polygon + 1])
+        points = np.column_stack([self.cols[own], self.rows[own]])
+        rings = np.split(points, np.flatnonzero(self.ends[own])[:-1] + 1)
+        if len(rings) == 1:
+            return shapely.polygons(rings[0])
+        return shapely.build_area(shapely.multilinestrings([shapely.linestrings(ring) for ring in rings]))
 
     def spans(self, polygons: Ints, window: Window) -> Spans:
         """The pixels of a window that polygons cover, in coordinates of the window."""
@@ -62,30 +103,34 @@ class Edges:
         return _clipped(Spans(both[0], both[1], both[2], both[3]), window)
 
     def _crossings(self, edges: Ints, owners: Ints, window: Window) -> tuple[Ints, Ints, Ints, Ints]:
-        row1, row2, col1, col2 = self.row1[edges], self.row2[edges], self.col1[edges], self.col2[edges]
-        down = row1 < row2
-        top, bottom = np.where(down, row1, row2), np.where(down, row2, row1)
-        left, right = np.where(down, col1, col2), np.where(down, col2, col1)
-        first = np.clip(np.ceil(top - 0.5), window.row, window.row_stop).astype(np.int64)
-        stop = np.clip(np.ceil(bottom - 0.5), window.row, window.row_stop).astype(np.int64)
-        counts = np.maximum(stop - first, 0)
-        at = np.repeat(np.arange(edges.size), counts)
+        row1, row2 = self.rows[edges], self.rows[edges + 1]
+        first = np.clip(np.ceil(np.minimum(row1, row2) - 0.5), window.row, window.row_stop).astype(np.int64)
+        stop = np.clip(np.ceil(np.maximum(row1, row2) - 0.5), window.row, window.row_stop).astype(np.int64)
+        met = np.flatnonzero(stop > first)
+        first, counts, edges, down = first[met], (stop - first)[met], edges[met], (row1 < row2)[met]
+        above, below = np.where(down, edges, edges + 1), np.where(down, edges + 1, edges)
+        top, left = self.rows[above], self.cols[above]
+        run, rise = self.cols[below] - left, self.rows[below] - top
+        at = np.repeat(np.arange(met.size), counts)
         rows = ranges(first, counts)
-        across = (rows + 0.5 - top[at]) * (right[at] - left[at]) / (bottom[at] - top[at]) + left[at]
+        across = (rows + 0.5 - top[at]) * run[at] / rise[at] + left[at]
         cols = np.floor(np.clip(across, window.col - 1, window.col_stop + 1) + 0.5).astype(np.int64)
-        key = (owners[at] * window.shape.rows + rows - window.row) * (window.shape.cols + 3) + cols - window.col
-        order = np.argsort(key)
-        rows, cols, who = rows[order], cols[order], owners[at][order]
-        return rows[::2], cols[::2], cols[1::2], who[::2]
+        width = window.shape.cols + 3
+        key = (owners[met][at] * window.shape.rows + rows - window.row) * width + cols - window.col + 1
+        key.sort()
+        lines, starts = np.divmod(key[::2], width)
+        who, rows = np.divmod(lines, window.shape.rows)
+        return rows + window.row, starts + window.col - 1, key[1::2] - lines * width + window.col - 1, who
 
     def _level(self, edges: Ints, owners: Ints, window: Window) -> tuple[Ints, Ints, Ints, Ints]:
-        rows = self.row1[edges]
-        lying = (rows == self.row2[edges]) & (rows % 1 == 0.5) & (self.col1[edges] > self.col2[edges])
-        rows, owners, edges = rows[lying], owners[lying], edges[lying]
+        lying = self.rows[edges] == self.rows[edges + 1]
+        edges, owners = edges[lying], owners[lying]
+        rows, col1, col2 = self.rows[edges], self.cols[edges], self.cols[edges + 1]
+        drawn = (rows % 1 == 0.5) & (col1 > col2)
         low, high = window.col - 1, window.col_stop + 1
-        starts = np.floor(np.clip(self.col2[edges], low, high) + 0.5).astype(np.int64)
-        stops = np.floor(np.clip(self.col1[edges], low, high) + 0.5).astype(np.int64)
-        return np.floor(rows).astype(np.int64), starts, stops, owners
+        starts = np.floor(np.clip(col2[drawn], low, high) + 0.5).astype(np.int64)
+        stops = np.floor(np.clip(col1[drawn], low, high) + 0.5).astype(np.int64)
+        return np.floor(rows[drawn]).astype(np.int64), starts, stops, owners[drawn]
 
 
 def covered(spans: Spans, window: Window) -> NDArray[np.bool_]:
@@ -124,6 +169,11 @@ def ranges(starts: Ints, counts: Ints) -> Ints:
     return steps + np.arange(steps.size)
 
 
+def _wound(rings: NDArray[Any]) -> NDArray[Any]:
+    """All rings clockwise on the ground, holes as well, as GDAL winds them: it decides which level edges are drawn."""
+    return np.where(shapely.is_ccw(rings), shapely.reverse(rings), rings)
+
+
 def _pixel_coordinates(points: Floats, grid: Grid) -> tuple[Floats, Floats]:
     """Column and row of ground points, in the arithmetic of GDAL's inverse transform."""
     a, b, c, d, e, f = grid.transform
@@ -136,11 +186,12 @@ def _pixel_coordinates(points: Floats, grid: Grid) -> tuple[Floats, Floats]:
     return cols, rows
 
 
-def _boxes(cols: Floats, rows: Floats, owner: Ints, count: int) -> Floats:
+def _boxes(cols: Floats, rows: Floats, first: Ints) -> Floats:
     """Left, top, right and bottom of each polygon in pixels; one without points has none (not a number)."""
-    boxes = np.full((count, 4), np.nan)
-    present, begins = np.unique(owner, return_index=True)
+    boxes = np.full((first.size - 1, 4), np.nan)
+    present = np.flatnonzero(np.diff(first))
     if present.size:
+        begins = first[present]
         boxes[present, 0], boxes[present, 1] = np.minimum.reduceat(cols, begins), np.minimum.reduceat(rows, begins)
         boxes[present, 2], boxes[present, 3] = np.maximum.reduceat(cols, begins), np.maximum.reduceat(rows, begins)
     return boxes

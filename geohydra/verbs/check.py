@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from geohydra.command.arguments import add_composing, asked, parse, parser
-from geohydra.command.console import counted, error_lines, table
+from geohydra.command.console import counted, error_lines, near_path, table
+from geohydra.command.waiting import waiting
 
 if TYPE_CHECKING:
     from geohydra.config.compose import Composed
     from geohydra.errors import GeohydraError
+    from geohydra.sources.inspection import Inspection
 
 _GOOD_SHOWN = 20
 _EXAMPLES = """  geohydra check source=files source.images='images/*.tif' source.labels=roads.geojson 'task.classes=[road]'
+  geohydra check source=stac source.catalog=catalog.json --picture map.png
   geohydra check experiment=first --no-data      the config alone
   geohydra check -m model=unet,fpn               every job of a sweep"""
 
@@ -23,6 +26,7 @@ def main(words: Sequence[str]) -> int:
     """The exit code is 0 when everything can run."""
     flags = parser("check", "Check the config, and then the data that it names, without running anything.", examples=_EXAMPLES)
     flags.add_argument("--no-data", action="store_true", help="only the config: no file is opened")
+    flags.add_argument("--picture", metavar="FILE.png", help="draw footprints and labels on a map")
     add_composing(flags)
     given = parse(flags, words)
     wanted = asked(given)
@@ -30,7 +34,7 @@ def main(words: Sequence[str]) -> int:
         return 0
     jobs = wanted.compose()
     code = _config(jobs)
-    return code if code or given.no_data else _data(jobs)
+    return code if code or given.no_data else _data(jobs, given.picture)
 
 
 def _config(jobs: Sequence[Composed]) -> int:
@@ -46,26 +50,39 @@ def _config(jobs: Sequence[Composed]) -> int:
     return max((error.exit_code for error in errors), default=0)
 
 
-def _data(jobs: Sequence[Composed]) -> int:
+def _data(jobs: Sequence[Composed], picture: str | None) -> int:
     """Every source once; the tasks of all jobs that use it are held against what its labels hold."""
     from geohydra.identity import digest
 
     by_source: dict[str, list[Composed]] = {}
     for job in jobs:
         if "source" in job.config:
-            by_source.setdefault(digest(job.config["source"]), []).append(job)
-    return max((_source(same) for same in by_source.values()), default=0)
+            by_source.setdefault(digest([job.config["source"], job.config.get("lock")]), []).append(job)
+    several = len(by_source) > 1
+    pictures = [_numbered(picture, number if several else None) for number in range(1, len(by_source) + 1)]
+    return max((_source(same, file) for same, file in zip(by_source.values(), pictures, strict=True)), default=0)
 
 
-def _source(jobs: Sequence[Composed]) -> int:
+def _numbered(picture: str | None, number: int | None) -> str | None:
+    """Each source of a sweep gets a picture of its own."""
+    stem, dot, ending = (picture or "").rpartition(".")
+    return picture if picture is None or number is None else f"{stem or ending}-{number}{dot}{ending if stem else ''}"
+
+
+def _source(jobs: Sequence[Composed], picture: str | None) -> int:
     from geohydra.build import build
+    from geohydra.config.locking import entries_of
     from geohydra.sources.inspection import inspect
 
     source = build(jobs[0].config["source"], where="source")
-    lock = source.lock()
-    found = inspect(source, lock)
+    with waiting("listing") as progress:
+        lock = entries_of(jobs[0].config, progress)
+    with waiting("opening headers") as progress:
+        found = inspect(source, lock, progress)
     if found.rows:
         print(_scenes(found.rows))
+    if picture is not None:
+        _draw(found, picture)
     errors = [*found.errors, *_unknown_classes(jobs, found.classes)]
     verdict = counted(len(errors), "mistake") if errors else "good"
     print(f"data: {verdict}, {counted(len(found.rows), 'scene')}, {counted(len(lock), 'file')}")
@@ -79,9 +96,22 @@ def _scenes(rows: Sequence[Mapping[str, str]]) -> str:
     """A row a scene, good ones before others; of many good ones only the first."""
     good = [row for row in rows if row.get("verdict") == "good"]
     shown = [*good[:_GOOD_SHOWN], *(row for row in rows if row.get("verdict") != "good")]
-    headers = list(rows[0])
+    headers = [header for header in rows[0] if any(row.get(header) for row in rows)]
     text = table(headers, [[row.get(header, "") for header in headers] for row in shown])
     return f"{text}\n... and {len(rows) - len(shown)} more good scenes" if len(shown) < len(rows) else text
+
+
+def _draw(found: Inspection, file: str) -> None:
+    """Save the map; a source that cannot tell where its scenes lie has none."""
+    from geohydra.sources.footprints import draw
+    from geohydra.storage import write_bytes
+
+    if not found.scenes:
+        print("no picture: no scene could be placed")
+        return
+    marked = {row["scene"]: row["verdict"] for row in found.rows if row.get("verdict") != "good"}
+    write_bytes(file, draw(found.scenes, found.features, marked))
+    print(f"picture: {near_path(file)}")
 
 
 def _print_errors(errors: Sequence[GeohydraError]) -> None:

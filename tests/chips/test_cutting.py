@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from geohydra.chips.cutting import cut_chips
+from geohydra.chips.folds import KFold
+from geohydra.chips.gathering import SceneChips, StoredChips
 from geohydra.chips.index import read_index, read_splits
+from geohydra.chips.label_centred import LabelCentred
 from geohydra.chips.sampling import Random, Sliding
 from geohydra.chips.splits import Blocks, ByScene
 from geohydra.chips.store import ChipStore
@@ -14,7 +17,7 @@ from geohydra.errors import DataError
 from geohydra.ground import open_ground
 from geohydra.raster.read import SceneReader
 from geohydra.tasks.semantic_segmentation import SemanticSegmentation
-from geohydra.types import Shape, Window
+from geohydra.types import LabelAsset, Shape, Window
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -238,3 +241,115 @@ def test_bands_in_another_order_come_in_the_first_scenes_order(make_scene, tmp_p
     store = ChipStore(tmp_path / "out" / "chips")
     half = len(cutting.chips) // 2
     assert np.array_equal(store.pixels([0])[0], store.pixels([half])[0])
+
+
+VECTORS = ("water", "road")
+
+
+@pytest.fixture
+def labelled(make_scene, tmp_path):
+    """Scenes with raster or with vector labels, of a dtype, one of them smaller than a chip."""
+
+    def make(kind, dtype):
+        import dataclasses
+
+        import geopandas
+        import shapely
+
+        scenes = []
+        for place, (rows, cols) in enumerate([(150, 130), (60, 200), (40, 40)]):
+            pixels, labels = noise(place, rows, cols, dtype=dtype)
+            pixels[:, 10:30, 20:35] = 0
+            scene = make_scene(f"{'cab'[place]}", pixels, labels, x=500_000.0 + 1000 * place, nodata=0)
+            if kind == "vector":
+                rng = np.random.default_rng(place)
+                left, bottom, right, top = scene.grid.bounds
+                corners = rng.uniform([left - 5, bottom - 5], [right, top], (40, 2))
+                shapes = shapely.buffer(shapely.points(corners), rng.uniform(1, 12, 40))
+                path = tmp_path / f"{scene.id}.parquet"
+                geopandas.GeoDataFrame({"class": rng.choice(VECTORS, 40)}, geometry=shapes, crs=scene.grid.crs).to_parquet(path)
+                scene = dataclasses.replace(scene, labels=LabelAsset(str(path), "vector", classes=VECTORS))
+            scenes.append(scene)
+        return scenes
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["raster", "vector"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("sampling", [everything(size=48, stride=31), Random(size=48, count=40, split=Blocks(val=0.0, test=0.0))])
+def test_chips_on_the_fly_are_stored_chips_byte_by_byte(labelled, tmp_path, kind, dtype, sampling):
+    scenes = labelled(kind, dtype)
+
+    cutting = cut_chips(scenes, TASK, sampling, tmp_path / "out", seed=1, progress=quiet)
+
+    stored, fly = StoredChips(tmp_path / "out" / "chips", None), SceneChips(cutting.chips, scenes, TASK, None)
+    assert any(not chip.window.within(scene.grid.shape) for chip in cutting.chips for scene in scenes if scene.id == chip.scene)
+    for places in ([place, (place * 7) % len(cutting.chips)] for place in range(len(cutting.chips))):
+        one, other = stored(places), fly(places)
+        assert one.pixels.dtype == other.pixels.dtype == np.dtype(dtype)
+        assert one.pixels.tobytes() == other.pixels.tobytes()
+        assert one.valid.tobytes() == other.valid.tobytes()
+        assert {name: values.tobytes() for name, values in one.targets.items()} == {
+            name: values.tobytes() for name, values in other.targets.items()
+        }
+
+
+SAMPLINGS = [
+    Sliding(size=32, cap=9, keep_empty=0.5),
+    Random(size=32, count=30, negatives=0.5, quotas={"road": 9}),
+    LabelCentred(size=32, count=12, negatives=0.25),
+    Sliding(size=32, split=KFold(folds=3, fold=1)),
+    Sliding(size=32, split=ByScene(val=0.3, test=0.0)),
+]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("order", [(2, 0, 1, 3), (3, 2, 1, 0)])
+def test_nothing_depends_on_the_order_of_the_scenes(make_scene, tmp_path, sampling, order):
+    scenes = [make_scene(f"s{place}", *noise(place, 130, 130), x=500_000.0 + 140 * place) for place in range(4)]
+
+    one = cut_chips(scenes, TASK, sampling, tmp_path / "one", seed=3, progress=quiet)
+    other = cut_chips([scenes[place] for place in order], TASK, sampling, tmp_path / "other", seed=3, progress=quiet)
+
+    assert one.chips == other.chips
+    assert one.regions == other.regions
+    assert (tmp_path / "one/chips/image.raw").read_bytes() == (tmp_path / "other/chips/image.raw").read_bytes()
+
+
+def test_quotas_and_negatives_hold_in_the_store(make_scene, tmp_path):
+    pixels, labels = noise(0, 320, 320)
+    labels[:, 100:] = 0
+    labels[200:210, 200:210] = 2
+    scene = make_scene("a", pixels, labels)
+
+    cutting = cut_chips(
+        [scene], TASK, everything(size=32, quotas={"water": 12, "road": 3}, negatives=0.5), tmp_path / "out", seed=0, progress=quiet
+    )
+
+    shares = [chip.shares for chip in cutting.chips]
+    assert sum(share["road"] > 0 for share in shares) >= 3
+    assert 12 <= sum(any(share.values()) for share in shares) <= 15
+    assert sum(not any(share.values()) for share in shares) == round(0.5 * sum(any(share.values()) for share in shares))
+    assert len(ChipStore(tmp_path / "out" / "chips")) == len(cutting.chips)
+    assert set(cutting.dropped) == {"classes of which there are enough", "no label (there are enough such chips)"}
+    assert sum(cutting.dropped.values()) + len(cutting.chips) == 100
+
+
+def test_chips_of_two_splits_on_the_same_ground_are_an_error(make_scene, tmp_path):
+    scenes = [make_scene("a", *noise(0)), make_scene("b", *noise(1), x=500_100.0)]
+    split = ByScene(val=["b"], test=0.0)
+
+    with pytest.raises(DataError, match=r"chips of two splits show the same ground: a \(train, row \d+, column \d+\) and b \(val"):
+        cut_chips(scenes, TASK, Sliding(size=32, split=split), tmp_path / "one", seed=0, progress=quiet)
+    cutting = cut_chips(scenes, TASK, Sliding(size=32, split=split, overlap="warn"), tmp_path / "two", seed=0, progress=quiet)
+
+    assert any(note.startswith("WARNING: chips of two splits show the same ground") for note in cutting.notes)
+
+
+def test_images_without_a_place_are_never_on_the_same_ground(make_scene, tmp_path):
+    scenes = [make_scene(name, *noise(place), crs="", x=0.0, y=0.0) for place, name in enumerate("ab")]
+
+    cutting = cut_chips(scenes, TASK, Sliding(size=32, split=ByScene(val=["b"], test=0.0)), tmp_path / "out", seed=0, progress=quiet)
+
+    assert {chip.split for chip in cutting.chips} == {"train", "val"}

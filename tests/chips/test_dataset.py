@@ -144,10 +144,20 @@ class Counted:
 
         image = Image(np.ones((3, 8, 8), np.uint8), np.ones((8, 8), bool))
         pixels, valid = np.stack([image.pixels] * len(places)), np.stack([image.valid] * len(places))
-        return Gathered(pixels, valid, {"count": np.arange(len(places))})
+        return Gathered(pixels, valid, {"count": np.arange(len(places)), **self.more(len(places))})
+
+    def more(self, count):
+        return {}
 
 
-def test_targets_that_are_no_pictures_pass_only_where_nothing_moves():
+class Counted4(Counted):
+    """Also with four numbers for each of two objects."""
+
+    def more(self, count):
+        return {"boxes": np.zeros((count, 2, 4))}
+
+
+def test_numbers_of_a_chip_stay_and_targets_that_have_places_pass_only_where_nothing_moves():
     from geohydra.chips.dataset import Chips
     from geohydra.chips.index import Chip
     from geohydra.types import Shape, Window
@@ -156,5 +166,6 @@ def test_targets_that_are_no_pictures_pass_only_where_nothing_moves():
     colours = Augment(transforms=[{"RandomGamma": {}}])
 
     assert Chips(Counted(), [0], index, normalise=None, augment=colours, seed=0)[0]["count"] == 0
-    with pytest.raises(ConfigError, match="'count' cannot be turned"):
-        Chips(Counted(), [0], index, normalise=None, augment=Augment(transforms=FLIPS), seed=0)
+    assert Chips(Counted(), [0], index, normalise=None, augment=Augment(transforms=FLIPS), seed=0)[0]["count"] == 0
+    with pytest.raises(ConfigError, match="'boxes' cannot be turned"):
+        Chips(Counted4(), [0], index, normalise=None, augment=Augment(transforms=FLIPS), seed=0)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geohydra.build import problems
-from geohydra.chips.splits import Blocks, ByScene, least_distance, overlaps
+from geohydra.chips.apart import least_distance, overlaps
+from geohydra.chips.splits import Blocks, ByScene
 from geohydra.errors import DataError
 from geohydra.types import Asset, Grid, Scene, Shape, Window
 

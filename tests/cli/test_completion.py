@@ -39,6 +39,8 @@ def test_the_verb_is_cut_out_of_the_line(line: str, cut: str) -> None:
     [
         ("geohydra pl", "plan"),
         ("geohydra plan mod", "model="),
+        ("geohydra chi", "chip="),
+        ("geohydra chi", "chip/split="),
         ("geohydra model=cu", "model=cube"),
         ("geohydra check train.l", "train.lr="),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from geohydra.config.pinning import find_model, with_pinned_bundle
+from geohydra.config.pinning import find_model, with_pinned_bundle, with_pinned_files
 from geohydra.errors import DataError
 
 
@@ -52,3 +52,23 @@ def test_a_cut_card_is_told(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text('{"a":')
     with pytest.raises(DataError, match="cannot be read"):
         with_pinned_bundle({"bundle": {"uri": str(tmp_path)}})
+
+
+def test_files_of_a_split_are_told_by_their_content(tmp_path):
+    listed = tmp_path / "list.csv"
+    node = {"_target_": "geohydra.chips.given.Listed", "lists": {"train": str(listed)}}
+    config = {"chip": {"_target_": "geohydra.chips.sampling.Sliding", "split": node}, "name": "a"}
+    pinned = []
+    for text in ("a", "b", "a"):
+        listed.write_text(text)
+        pinned.append(with_pinned_files(config)["chip"]["split"]["digest"])
+
+    assert pinned[0] == pinned[2] != pinned[1]
+    assert with_pinned_files({"name": "a", "chip": {"size": 3}}) == {"name": "a", "chip": {"size": 3}}
+
+
+def test_a_file_of_a_split_that_is_not_there_is_told(tmp_path):
+    node = {"_target_": "geohydra.chips.areas.ByArea", "areas": str(tmp_path / "none.gpkg")}
+
+    with pytest.raises(DataError, match=r"none\.gpkg: there is no such file"):
+        with_pinned_files({"chip": {"split": node}})

@@ -31,8 +31,9 @@ class Waters:
     colors: dict[str, str] = {}  # noqa: RUF012
     background = "land"
 
-    def target(self, ground: Any, window: Window) -> dict[str, NDArray[np.uint8]]:
-        return {"mask": ground.mask(window, ids={"water": 1}, background=0)}
+    def truth(self, ground: Any, window: Window) -> NDArray[np.uint8]:
+        mask: NDArray[np.uint8] = ground.mask(window, ids={"water": 1}, background=0)
+        return mask
 
 
 @pytest.fixture

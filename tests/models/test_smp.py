@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ import yaml
 from torch import nn
 
 from geohydra.build import build, problems
+from geohydra.config.folders import shipped_conf
 from geohydra.errors import ConfigError
 from geohydra.models.folding import fold
 from geohydra.models.smp import ARCHITECTURES, SmpModel
@@ -39,9 +39,16 @@ def test_the_options_are_those_of_the_installed_library(name):
     assert set(ARCHITECTURES[name].options) == set(signature.parameters) - ours - fixed
 
 
-@pytest.fixture
-def made(model_option: str, repository: Path) -> SmpModel:
-    model = build(yaml.safe_load((repository / "conf" / "model" / f"{model_option}.yaml").read_text()), where="model")
+CHOICES = {
+    path.stem: node
+    for path in sorted((shipped_conf() / "model").glob("*.yaml"))
+    if (node := yaml.safe_load(path.read_text()))["_target_"] == TARGET
+}
+
+
+@pytest.fixture(params=CHOICES)
+def made(request: pytest.FixtureRequest) -> SmpModel:
+    model = build(CHOICES[request.param], where="model")
     assert isinstance(model, SmpModel)
     return model
 

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rio_cogeo import cog_validate
 
 from geohydra.errors import ConfigError, DataError
-from geohydra.prediction.dense import predict_scene
+from geohydra.prediction.dense import Tiling, predict_scene
 from geohydra.prediction.settings import Prediction
 from geohydra.raster.read import probe
 from geohydra.raster.write import write_image
@@ -256,12 +258,41 @@ def test_every_readable_real_file_gives_a_map_on_its_own_grid(realdata: Path, tm
         asset = Asset(str(path), ("red", "nir"), (index, index), header.dtypes[index - 1], header.nodata)
         scene = Scene(path.stem, header.grid, (asset,))
         row = predict(scene, Small(network()), tmp_path / path.stem, window=256)
-        with rasterio.open(tmp_path / row["classes"]) as ours, rasterio.open(path) as theirs:
-            assert ours.shape == theirs.shape
-            assert ours.crs == theirs.crs
-            assert ours.transform.almost_equals(theirs.transform)
+        with rasterio.open(tmp_path / row["classes"]) as ours:
+            assert Shape(*ours.shape) == header.grid.shape
+            assert ours.crs == CRS.from_user_input(header.grid.crs)
+            assert ours.transform.almost_equals(Affine(*header.grid.transform))
         assert row["pixels"] + row["unknown_pixels"] == header.grid.shape.size
         assert row["pixels"] > 0
         seen += 1
 
     assert seen >= 8
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.integers(1, 70),
+    cols=st.integers(1, 70),
+    cell=st.sampled_from([2, 4, 7]),
+    window=st.integers(1, 5),
+    overlap=st.sampled_from([0, 0.5]),
+)
+def test_tiled_equals_untiled_in_cells_too(world, tmp_path, rows, cols, cell, window, overlap) -> None:  # type: ignore[no-untyped-def]
+    scene = world(rows, cols, holes=0.3)
+    answer = network()
+    trained = Small(torch.nn.Sequential(torch.nn.AvgPool2d(cell), answer))
+    options = Prediction(polygons=True, probabilities="float32")
+    tiling = Tiling(Shape(cell, cell), Shape(window, window), overlap)
+    work = Work({}, tmp_path / "work", Resources())
+    row = predict_scene(scene, trained, options, out=tmp_path / "out", work=work, classes=NAMES[:3], tiling=tiling)
+
+    pixels = np.pad(read(Path(scene.assets[0].uri)), ((0, 0), (0, -rows % cell), (0, -cols % cell)))
+    valid = (pixels != 0).any(0)
+    known = valid.reshape(-(-rows // cell), cell, -(-cols // cell), cell).any((1, 3))
+    whole = trained.infer(torch.from_numpy(trained.normalise(Image(pixels, valid)))[None]).softmax(1)[0].numpy().copy()
+    whole[:, ~known] = np.nan
+    found = read(tmp_path / "out/probabilities.tif")
+    assert same(found, whole)
+    with rasterio.open(tmp_path / row["classes"]) as dataset:
+        assert dataset.transform[0] == 2 * cell
+    assert "cells_parquet" in row

@@ -10,6 +10,7 @@ import rasterio
 
 from geohydra.errors import DataError
 from geohydra.raster.read import SceneReader, probe
+from geohydra.raster.warp import pixel_at
 from geohydra.types import Asset, Scene, Window
 
 pytestmark = pytest.mark.realdata
@@ -27,10 +28,8 @@ READ = {
     "float_raster_with_nodata.tif": "nodata",
     "shade.tif": "nodata",
 }
-REFUSED = {
-    "cog_gcps.tif": "ground control points only",
-    "rotated.tif": "no coordinate reference system",
-}
+REFUSED = {"rotated.tif": "no coordinate reference system"}
+WARPED = {"cog_gcps.tif"}
 
 
 def whole(path: Path, *, allow_no_crs: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +47,7 @@ def whole(path: Path, *, allow_no_crs: bool = False) -> tuple[np.ndarray, np.nda
 def test_every_file_is_spoken_of(realdata: Path) -> None:
     files = {path.name for path in (realdata / "raster_access").iterdir() if path.suffix != ".md"}
 
-    assert files == READ.keys() | REFUSED.keys()
+    assert files == READ.keys() | REFUSED.keys() | WARPED
 
 
 @pytest.mark.parametrize("name", READ)
@@ -67,6 +66,27 @@ def test_files_that_can_be_read_are_read_rightly(realdata: Path, name: str) -> N
         np.testing.assert_array_equal(valid, (pixels != 255).all(axis=0))
     else:
         np.testing.assert_array_equal(valid, mask & np.isfinite(pixels).all(axis=0))
+
+
+def test_a_radar_image_that_only_control_points_place_is_read_where_they_say(realdata: Path) -> None:
+    path = realdata / "raster_access" / "cog_gcps.tif"
+    with rasterio.open(path) as file:
+        raw, points = file.read(1), file.gcps[0]
+
+    found, valid = whole(path)
+
+    grid = probe(str(path)).grid
+    assert (grid.crs, grid.upright) == ("EPSG:4326", True)
+    assert 0.65 < valid.mean() < 0.75
+    inner = [point for point in points if 20 < point.row < raw.shape[0] - 20 and 20 < point.col < raw.shape[1] - 20]
+    assert len(inner) > 150
+    means = []
+    for point in inner:
+        row, col = (int(value) for value in pixel_at(grid, point.x, point.y))
+        assert valid[row, col]
+        here = raw[int(point.row) - 4 : int(point.row) + 4, int(point.col) - 4 : int(point.col) + 4]
+        means.append((found[0, row - 4 : row + 4, col - 4 : col + 4].mean(), here.mean()))
+    assert np.corrcoef(np.log1p(means).T)[0, 1] > 0.97
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,11 @@ import rasterio
 from affine import Affine
 
 from geohydra import catalogue
+from geohydra.build import build
+from geohydra.chips.apart import overlaps
 from geohydra.chips.index import read_index, read_splits
+from geohydra.config.compose import compose
+from geohydra.errors import DataError
 from geohydra.report import read_metrics
 from geohydra.steps import chip
 from geohydra.types import Asset, Grid, LabelAsset, Scene, Shape
@@ -84,13 +90,73 @@ def test_it_publishes_through_the_store(ingested, tmp_path):
 
 
 @pytest.mark.parametrize("stored", [True, False])
-def test_every_shipped_choice_cuts_chips(chip_option, repository, ingested, tmp_path, stored):
-    import yaml
-
-    node = yaml.safe_load((repository / "conf" / "chip" / f"{chip_option}.yaml").read_text()) | {"size": 32, "stored": stored}
-    node["split"] |= {"val": 0.0, "test": 0.0}
+def test_every_shipped_choice_cuts_chips(chip_option, ingested, tmp_path, stored):
+    node = composed(f"chip={chip_option}", "chip.size=32", f"chip.stored={stored}", "chip.split.val=0.0", "chip.split.test=0.0")
     at = work(ingested, tmp_path)
 
     chip.run({"task": TASK, "chip": node, "seed": 0}, at)
 
     assert (at.out / "chips").exists() == stored
+
+
+NEEDED = {
+    "by_area": ["chip.split.areas=areas.geojson", "chip.split.rest=train"],
+    "by_time": ["chip.split.test=[2021]"],
+    "listed": ["chip.split.lists=list.csv"],
+}
+
+
+@pytest.mark.parametrize("option", sorted(path.stem for path in Path(__file__).parents[2].glob("conf/chip/split/*.yaml")))
+def test_every_shipped_split_divides(option, ingested, tmp_path, monkeypatch):
+    import geopandas
+    import shapely
+
+    monkeypatch.chdir(tmp_path)
+    (field,) = catalogue.read(ingested)
+    scenes = [
+        replace(
+            field,
+            id=f"{name}_{place}",
+            grid=replace(field.grid, transform=(10.0, 0.0, 500_000.0 + 2000 * place, 0.0, -10.0, 5_000_000.0)),
+            time=datetime(2015 + place, 1, 1, tzinfo=UTC),
+            properties={"geohydra:split": ("train", "test")[place > 5]},
+        )
+        for place, name in enumerate("aabbccde")
+    ]
+    left, bottom, right, top = scenes[0].grid.bounds
+    drawn = geopandas.GeoDataFrame({"split": ["test"]}, geometry=[shapely.box(left, bottom, right + 9, top)], crs="EPSG:32633")
+    drawn.to_file(tmp_path / "areas.geojson")
+    (tmp_path / "list.csv").write_text(
+        "scene,split\n" + "".join(f"{scene.id},{'test' if scene.id > 'd' else 'train'}\n" for scene in scenes)
+    )
+    split = build(composed(f"chip/split={option}", "chip.size=32", *NEEDED.get(option, []))["split"], where="chip.split")
+
+    division = split.divide(scenes, chip=Shape(32, 32), content=Everywhere(), seed=0)
+
+    assert set(split.asked) <= {region.split for region in division.regions}
+    assert not overlaps(division.regions, scenes)
+
+
+class Everywhere:
+    def weights(self, scene, window):
+        return np.array([1.0, 0.5]) * window.shape.size
+
+
+def composed(*words):
+    return compose(list(words)).config["chip"]
+
+
+def test_an_overlap_that_was_asked_for_is_said_aloud(ingested, tmp_path):
+    (field,) = catalogue.read(ingested)
+    scenes = [replace(field, id=f"s{year}", time=datetime(year, 1, 1, tzinfo=UTC)) for year in (2019, 2020, 2021)]
+    catalogue.write(scenes, ingested)
+    split = {"_target_": "geohydra.chips.traits.ByTime", "test": [2021], "val": [2020]}
+    at = work(ingested, tmp_path)
+    said = []
+    at.say = said.append
+
+    with pytest.raises(DataError, match=r"show the same ground: .* say \+\+chip.overlap=warn"):
+        chip.run({"task": TASK, "chip": CHIP | {"split": split}, "seed": 0}, at)
+    chip.run({"task": TASK, "chip": CHIP | {"split": split, "overlap": "warn"}, "seed": 0}, at)
+
+    assert "WARNING: chips of two splits show the same ground" in said[0]

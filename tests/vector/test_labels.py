@@ -17,6 +17,7 @@ from geohydra.errors import DataError
 from geohydra.task import Ground
 from geohydra.types import IGNORE, Grid, Shape, Window
 from geohydra.vector.labels import VectorGround
+from geohydra.vector.polygons import Polygons
 
 IDS = {"field": 1, "house": 2}
 SHAPE = Shape(37, 41)
@@ -128,3 +129,38 @@ def test_it_is_a_ground(tmp_path: Path) -> None:
     ground: Ground = written(tmp_path, [], [], GRIDS[0])
 
     assert ground.grid == GRIDS[0]
+
+
+def test_a_polygon_of_four_corners_costs_few_bytes(tmp_path: Path) -> None:
+    shapes = on_ground([shapely.box(n % 30, n // 30, n % 30 + 0.5, n // 30 + 0.5) for n in range(1000)], GRIDS[0])
+    written(tmp_path, shapes, ["house"] * 1000, GRIDS[0])
+
+    found = Polygons(str(tmp_path / "labels.parquet"), GRIDS[0])
+
+    assert len(found) == 1000
+    assert found.size < 160 * 1000
+
+
+def test_ignored_ground_lies_above_all_classes(tmp_path: Path) -> None:
+    path = tmp_path / "ignored.parquet"
+    shapes = on_ground([shapely.box(2, 2, 4, 4)], GRIDS[0])
+    geopandas.GeoDataFrame({"class": ["x"]}, geometry=shapes, crs=GRIDS[0].crs).to_parquet(path)
+    written(tmp_path, on_ground([shapely.box(0, 0, 9, 9)], GRIDS[0]), ["house"], GRIDS[0])
+    ground = VectorGround(str(tmp_path / "labels.parquet"), GRIDS[0], ignored=Polygons(str(path), GRIDS[0]))
+
+    mask = ground.mask(Window(1, 1, Shape(5, 5)), ids=IDS, background=0)
+
+    assert (mask[1:3, 1:3] == IGNORE).all()
+    assert (mask == IGNORE).sum() == 4
+    np.testing.assert_array_equal(ground.known(Window(1, 1, Shape(5, 5))), mask != IGNORE)
+
+
+@pytest.mark.parametrize("turn", [False, True])
+def test_level_edges_through_pixel_centres_are_drawn_as_gdal_draws_them(tmp_path: Path, turn: bool) -> None:
+    rings = [[(0, 0), (0, 0.5), (0.5, 0.5)], [(2, 2), (30, 2), (30, 30), (2, 30)], [(10, 6.5), (20, 6.5), (15, 20)]]
+    corner, outer, hole = ([*ring[::-1]] if turn else ring for ring in rings)
+    shapes = on_ground([shapely.Polygon(corner), shapely.Polygon(outer, [hole])], GRIDS[0])
+
+    mask = written(tmp_path, shapes, ["house"] * 2, GRIDS[0]).mask(Window(0, 0, SHAPE), ids=IDS, background=0)
+
+    np.testing.assert_array_equal(mask, burnt(shapes, ["house"] * 2, GRIDS[0]))

@@ -7,6 +7,7 @@ from pathlib import Path
 import geopandas
 import pytest
 import shapely
+from pyproj import Transformer
 
 from geohydra.errors import DataError
 from geohydra.vector.read import read_vectors
@@ -117,3 +118,21 @@ def test_footprints_of_a_town_are_read(realdata: Path) -> None:
 
     assert len(found) == 1466
     assert found.is_valid.all()
+
+
+def test_a_long_edge_keeps_its_course_in_another_crs(tmp_path: Path) -> None:
+    wide = shapely.Polygon([(8.0, 60.0), (10.0, 60.0), (10.0, 60.5), (8.0, 60.5)])
+    geopandas.GeoDataFrame(geometry=[wide], crs="EPSG:4326").to_parquet(tmp_path / "a.parquet")
+
+    [shape] = read_vectors(str(tmp_path / "a.parquet"), crs=UTM).geometry
+
+    x, y = Transformer.from_crs("EPSG:4326", UTM, always_xy=True).transform([8.7, 10.0], [60.0, 60.21])
+    assert shape.boundary.distance(shapely.points(x, y)).max() < 0.1
+
+
+def test_short_edges_get_no_points(tmp_path: Path) -> None:
+    geopandas.GeoDataFrame(geometry=[shapely.box(8.0, 60.0, 8.001, 60.001)], crs="EPSG:4326").to_parquet(tmp_path / "a.parquet")
+
+    [shape] = read_vectors(str(tmp_path / "a.parquet"), crs=UTM).geometry
+
+    assert len(shape.exterior.coords) == 5

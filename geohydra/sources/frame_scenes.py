@@ -1,0 +1,242 @@
+"""Scenes from frames: headers read, videos decoded, boxes of tracks laid on them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from geohydra.errors import DataError, GeohydraError, Problems
+from geohydra.sources.class_names import ClassNames
+from geohydra.sources.frame_files import FrameFile, sequences, tracks_of, video_names
+from geohydra.sources.inspection import Inspection
+from geohydra.sources.marks import Marks, box, usable, write_marks
+from geohydra.sources.placing import Placement, placed, read_placement
+from geohydra.sources.single import Reading, scenes_of
+from geohydra.sources.summary import described
+from geohydra.sources.tracks import TrackBox, read_tracks
+from geohydra.sources.video import BANDS, decode, probe_video
+from geohydra.types import Grid, LockEntry, Scene
+
+Progress = Callable[[int, int, str], None]
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Frames a second and the time of the first frame, where they are known; each so-manieth frame is taken."""
+
+    fps: float | None = None
+    start: datetime | None = None
+    every: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a sequence: its scene, its number, and the seconds since the first frame where they are known."""
+
+    scene: Scene
+    sequence: str
+    number: int
+    seconds: float | None
+
+
+class FrameScenes:
+    """One reading of frames, as the config of the `Frames` source asks for it."""
+
+    def __init__(
+        self,
+        rule: re.Pattern[str] | None,
+        clock: Clock,
+        bands: list[str] | None,
+        names: ClassNames,
+        *,
+        whole: bool,
+        video: bool,
+        placement: str | None,
+    ) -> None:
+        self._rule, self._clock, self._bands, self._names = rule, clock, bands, names
+        self._whole, self._video, self._placement = whole, video, placement
+
+    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Progress) -> Iterator[Scene]:
+        """Scenes with their labels written below a folder. Raises all that is wrong at once, before the first scene."""
+        notes: list[str] = []
+        boxes = self._boxes(lock)
+        by_sequence = self._decoded(lock, folder, progress) if self._video else self._frames(lock, progress)
+        for name, frames in by_sequence.items():
+            theirs = boxes.get(name)
+            kept = [self._placed(frame, folder) for frame in frames]
+            if self._whole:
+                yield self._sequence(name, kept, theirs, folder, notes)
+            else:
+                yield from (self._single(frame, theirs, folder, notes) for frame in kept)
+        notes += self._names.notes()
+        (folder / "notes.txt").write_text("".join(f"{note}\n" for note in notes), encoding="utf-8")
+
+    def inspect(self, lock: Sequence[LockEntry]) -> Inspection:
+        """What is there and what is wrong, without writing anything."""
+        try:
+            boxes = self._boxes(lock)
+            rows = self._video_rows(lock) if self._video else self._frame_rows(lock, boxes)
+        except Problems as found:
+            return Inspection(errors=list(found.errors))
+        except GeohydraError as error:
+            return Inspection(errors=[error])
+        bands = BANDS if self._video else tuple(str(rows[0]["bands"]).split(", "))
+        return Inspection(rows, [], self._names.notes(), frozenset(self._names.seen), bands)
+
+    def _boxes(self, lock: Sequence[LockEntry]) -> dict[str, list[tuple[TrackBox, str]]]:
+        """The boxes of each sequence that has tracks, with the names of their classes."""
+        images, tracks = _uris(lock, "image"), _uris(lock, "label")
+        names = list(video_names(images, self._rule).values()) if self._video else list(sequences(images, self._rule))
+        found: dict[str, list[tuple[TrackBox, str]]] = {}
+        for name, uri in tracks_of(names, tracks, self._rule).items():
+            named = ((one, self._names.of(one.name, where=uri)) for one in read_tracks(uri))
+            found[name] = [(one, kind) for one, kind in named if kind is not None]
+        return found
+
+    def _frames(self, lock: Sequence[LockEntry], progress: Progress) -> dict[str, list[Frame]]:
+        found = {name: files[:: self._clock.every] for name, files in sequences(_uris(lock, "image"), self._rule).items()}
+        told = [(name, file) for name, files in found.items() for file in files]
+        ids = [(f"{name}_{file.number:06d}", file.uri) for name, file in told]
+        scenes, errors = scenes_of(ids, Reading(self._bands), progress)
+        if errors:
+            raise errors[0] if len(errors) == 1 else Problems(errors)
+        by_sequence: dict[str, list[Frame]] = {}
+        for (name, file), scene in zip(told, scenes, strict=True):
+            if scene is not None:
+                by_sequence.setdefault(name, []).append(self._timed(scene, name, file, found[name][0]))
+        return by_sequence
+
+    def _timed(self, scene: Scene, name: str, file: FrameFile, first: FrameFile) -> Frame:
+        seconds = (file.number - first.number) / self._clock.fps if self._clock.fps else None
+        if file.time and first.time:
+            seconds = (file.time - first.time).total_seconds()
+        return self._told(scene, name, file.number, seconds, file.time)
+
+    def _told(self, scene: Scene, name: str, number: int, seconds: float | None, time: datetime | None) -> Frame:
+        start = self._clock.start
+        moment = time or (start + timedelta(seconds=seconds) if start and seconds is not None else None)
+        told: dict[str, Any] = {"geohydra:sequence": name, "geohydra:frame": number}
+        if seconds is not None:
+            told["geohydra:seconds"] = round(seconds, 6)
+        return Frame(replace(scene, time=moment, properties=told), name, number, seconds)
+
+    def _decoded(self, lock: Sequence[LockEntry], folder: Path, progress: Progress) -> dict[str, list[Frame]]:
+        by_sequence: dict[str, list[Frame]] = {}
+        names = video_names(_uris(lock, "image"), self._rule)
+        for place, (uri, name) in enumerate(names.items()):
+            progress(place, len(names), name)
+            written = list(decode(uri, folder / "frames" / name, every=self._clock.every))
+            if not written:
+                raise DataError(uri, "holds no frame", "check the file")
+            ids = [(f"{name}_{number:06d}", str(path)) for number, _, path in written]
+            scenes, errors = scenes_of(ids, Reading(self._bands), _unheard)
+            if errors:
+                raise errors[0]
+            rate = self._clock.fps
+            pairs = [(scene, one) for scene, one in zip(scenes, written, strict=True) if scene is not None]
+            by_sequence[name] = [self._told(scene, name, one[0], one[0] / rate if rate else one[1], None) for scene, one in pairs]
+        return by_sequence
+
+    def _placed(self, frame: Frame, folder: Path) -> Frame:
+        if self._placement is None:
+            return frame
+        return replace(frame, scene=placed(frame.scene, _place_of(frame, read_placement(self._placement)), folder))
+
+    def _single(self, frame: Frame, boxes: list[tuple[TrackBox, str]] | None, folder: Path, notes: list[str]) -> Scene:
+        if boxes is None:
+            return frame.scene
+        return _labelled(frame.scene, [pair for pair in boxes if pair[0].frame == frame.number], folder, notes)
+
+    def _sequence(
+        self, name: str, frames: Sequence[Frame], boxes: list[tuple[TrackBox, str]] | None, folder: Path, notes: list[str]
+    ) -> Scene:
+        """All frames of a sequence as the acquisitions of one scene; where no time is known they stand a second apart from 1970 on."""
+        first = frames[0].scene
+        for frame in frames:
+            if frame.scene.grid != first.grid or frame.scene.bands != first.bands:
+                problem = f"has another size, place or other bands than the first frame of {name}"
+                raise DataError(frame.scene.assets[0].uri, problem, "take each frame as a scene with source.scene=frame")
+        dated = first.time is not None
+        times = [frame.scene.time or _LONG_AGO + timedelta(seconds=_second(frame)) for frame in frames]
+        assets = tuple(replace(frame.scene.assets[0], time=time) for frame, time in zip(frames, times, strict=True))
+        told: dict[str, Any] = {"geohydra:sequence": name, "geohydra:frames": [frame.number for frame in frames], "geohydra:dated": dated}
+        scene = Scene(name, first.grid, assets, time=first.time, properties=told)
+        kept = {frame.number for frame in frames}
+        return scene if boxes is None else _labelled(scene, [pair for pair in boxes if pair[0].frame in kept], folder, notes)
+
+    def _frame_rows(self, lock: Sequence[LockEntry], boxes: Mapping[str, list[tuple[TrackBox, str]]]) -> list[dict[str, str]]:
+        by_sequence = self._frames(lock, _unheard)
+        place = read_placement(self._placement) if self._placement else None
+        rows = []
+        for name, frames in by_sequence.items():
+            for frame in frames:
+                scene = frame.scene if place is None else replace(frame.scene, grid=_place_of(frame, place).grid(frame.scene.grid.shape))
+                theirs = [kind for one, kind in boxes[name] if one.frame == frame.number] if name in boxes else None
+                rows.append(
+                    {**described(scene), "sequence": name, "frame": str(frame.number), "labels": _counted(theirs), "verdict": "good"}
+                )
+        return _whole_rows(rows, boxes) if self._whole else rows
+
+    def _video_rows(self, lock: Sequence[LockEntry]) -> list[dict[str, str]]:
+        rows = []
+        for uri, name in video_names(_uris(lock, "image"), self._rule).items():
+            header = probe_video(uri)
+            scene = Scene(name, Grid("", _PIXELS, header.shape), ())
+            told = {**described(scene), "bands": ", ".join(BANDS), "dtype": "uint8", "nodata": "none"}
+            frames = {"frames": f"{header.frames} at {header.fps:g} a second", "verdict": "good"}
+            rows.append(told | frames)
+        return rows
+
+
+def _place_of(frame: Frame, placement: Placement) -> Placement:
+    return placement.of(frame.number)
+
+
+def _labelled(scene: Scene, boxes: Sequence[tuple[TrackBox, str]], folder: Path, notes: list[str]) -> Scene:
+    marks = Marks(columns={"track": [], "frame": []})
+    for one, kind in boxes:
+        shape = box(*one.box)
+        if usable(shape, scene.grid):
+            marks.add(shape, kind, {"track": one.track, "frame": one.frame})
+    if len(marks.shapes) < len(boxes):
+        notes.append(f"{scene.id}: {len(boxes) - len(marks.shapes)} of {len(boxes)} boxes were left out: no area, or beside the image")
+    labels = write_marks(marks, scene.grid, folder / "labels" / f"{scene.id}.parquet")
+    return replace(scene, labels=labels, properties={**scene.properties, "geohydra:labels": marks.counts()})
+
+
+def _second(frame: Frame) -> float:
+    return frame.seconds if frame.seconds is not None else float(frame.number)
+
+
+def _counted(kinds: Sequence[str] | None) -> str:
+    if kinds is None:
+        return "none"
+    return ", ".join(f"{name} {kinds.count(name)}" for name in sorted(set(kinds))) or "nothing there"
+
+
+def _whole_rows(rows: Sequence[dict[str, str]], boxes: Mapping[str, list[tuple[TrackBox, str]]]) -> list[dict[str, str]]:
+    """A row a sequence, from those of its frames."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        name = row["sequence"]
+        theirs = [kind for _, kind in boxes[name]] if name in boxes else None
+        found.setdefault(name, {**row, "scene": name, "frame": "", "labels": _counted(theirs)})
+    for name, row in found.items():
+        numbers = [one["frame"] for one in rows if one["sequence"] == name]
+        row["frame"] = f"{numbers[0]} to {numbers[-1]} ({len(numbers)})"
+    return list(found.values())
+
+
+def _uris(lock: Sequence[LockEntry], role: str) -> list[str]:
+    return [entry.uri for entry in lock if entry.role == role]
+
+
+def _unheard(done: int, total: int, text: str) -> None:
+    """Progress that nobody watches."""

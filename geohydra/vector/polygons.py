@@ -1,0 +1,98 @@
+"""The polygons of a GeoParquet file in the pixels of a scene, indexed by place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from numpy.typing import NDArray
+
+from geohydra import storage
+from geohydra.errors import DataError
+from geohydra.types import Grid, Window
+from geohydra.vector.index import BoxTree
+from geohydra.vector.rasterize import Edges, covered
+
+Ints = NDArray[np.int64]
+
+_AT_ONCE = 1 << 16
+"""Polygons that are parsed together: what parsing needs beside the arrays that stay is bounded by it."""
+
+
+class Polygons:
+    """Parsed once, when first asked, into flat arrays; a window costs what the polygons that touch it cost."""
+
+    def __init__(self, uri: str, grid: Grid) -> None:
+        self.uri = uri
+        self._grid = grid
+
+    def __len__(self) -> int:
+        return len(self.edges.boxes)
+
+    @property
+    def size(self) -> int:
+        """Bytes of outlines, classes and index."""
+        return self.edges.size + self.codes.nbytes + self._tree.size
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes that occur; `codes` count in them."""
+        return self._parsed[1]
+
+    @property
+    def codes(self) -> NDArray[np.int32]:
+        """The class of each polygon: its place in `names`."""
+        return self._parsed[2]
+
+    @property
+    def edges(self) -> Edges:
+        """Outlines in pixels."""
+        return self._parsed[0]
+
+    def touching(self, window: Window) -> Ints:
+        """Numbers of the polygons whose upright box touches a window, in the order of the file."""
+        return self._tree.touching(window.col, window.row, window.col_stop, window.row_stop)
+
+    def cover(self, window: Window) -> NDArray[np.bool_]:
+        """Which pixels `(row, col)` of a window have their centre in any polygon."""
+        return covered(self.edges.spans(self.touching(window), window), window)
+
+    @cached_property
+    def _tree(self) -> BoxTree:
+        return BoxTree(self.edges.boxes)
+
+    @cached_property
+    def _parsed(self) -> tuple[Edges, tuple[str, ...], NDArray[np.int32]]:
+        known: dict[str, int] = {}
+        parts, codes = [Edges.of_shapes(np.empty(0, object), self._grid)], [np.empty(0, np.int32)]
+        for batch in _batches(self.uri):
+            shapes = shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))
+            parts.append(Edges.of_shapes(shapes, self._grid))
+            codes.append(_codes(batch["class"], known))
+        return Edges.joined(parts), tuple(known), np.concatenate(codes)
+
+
+def _codes(column: Any, known: dict[str, int]) -> NDArray[np.int32]:
+    """Numbers of class names, each name that is new being put into `known`."""
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    names = [str(name) for name in coded.dictionary.to_pylist()]
+    table = np.array([known.setdefault(name, len(known)) for name in names], np.int32)
+    places = coded.indices.to_numpy(zero_copy_only=False)
+    return table[places] if len(names) else np.empty(0, np.int32)
+
+
+def _batches(uri: str) -> Iterator[pa.RecordBatch]:
+    path = storage.fetch(uri)
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = {"geometry", "class"} - set(file.schema_arrow.names)
+            if missing:
+                raise DataError(uri, f"holds no labels that ingest wrote: it has no column {min(missing)!r}", "run ingest again")
+            yield from file.iter_batches(_AT_ONCE, columns=["geometry", "class"])
+    except (OSError, pa.ArrowException) as cause:
+        raise DataError(uri, f"holds no labels that ingest wrote ({cause})", "run ingest again") from cause

@@ -1,0 +1,182 @@
+"""Which class each chip is of; over a whole scene, which class each cell of a chip's size is of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from geohydra.errors import ConfigError, GeohydraError
+from geohydra.tasks.semantic_segmentation import Color, DenseReview, DenseScores, Name, check_names
+from geohydra.types import IGNORE, Scene, Shape, Window
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from geohydra.task import Batch, Ground, Model, Pair, Target, Trained
+    from geohydra.work import Work
+
+
+class Classification:
+    """One class for each chip: of the labels that cover `min_share` of what is known of it, the one that covers most.
+
+    `classes`: the labels to learn. `background`: what a chip without such a label is; null where that is unknown: then it counts neither
+    in the loss nor in a metric. `ignore`: labels whose pixels are unknown. `colors`: `#rrggbb` by class; others are chosen.
+    """
+
+    monitor = "f1"
+
+    def __init__(
+        self,
+        *,
+        classes: Annotated[list[Name], Field(min_length=1)],
+        background: Name | None = None,
+        ignore: list[Name] | None = None,
+        colors: dict[str, Color] | None = None,
+        min_share: Annotated[float, Field(ge=0, le=1)] = 0.0,
+    ) -> None:
+        self.background = background
+        self.labels = tuple(classes)
+        self.classes = self.labels if background is None else (background, *self.labels)
+        self.ignore = tuple(ignore or ())
+        self.colors: Mapping[str, str] = dict(colors or {})
+        self.min_share = min_share
+        check_names(self)
+        ids = {name: place for place, name in enumerate(self.classes) if name != background}
+        self.ids = ids | dict.fromkeys(self.ignore, IGNORE)
+
+    def check(self, parts: Mapping[str, Any]) -> Iterator[GeohydraError]:
+        """The network must answer once for an image."""
+        if "model" in parts and getattr(parts["model"], "answers", "pixels") != "image":
+            yield ConfigError("model", "answers for pixels, classification asks for one class an image", "take model=classifier")
+
+    def target(self, ground: Ground, window: Window) -> Target:
+        """`label`: the class id of the window, uint8 `(1,)`; IGNORE where it is unknown."""
+        return {"label": np.array([self._label(ground, window)], np.uint8)}
+
+    def truth(self, ground: Ground, window: Window, *, cell: Shape) -> NDArray[np.uint8]:
+        """Class ids of a window of cells, uint8 `(row, col)`."""
+        found = np.empty((window.shape.rows, window.shape.cols), np.uint8)
+        for row, col in np.ndindex(found.shape):
+            found[row, col] = self._label(ground, Window(window.row + row, window.col + col, Shape(1, 1)).times(cell))
+        return found
+
+    def network(self, model: Model, *, channels: int) -> torch.nn.Module:
+        """The model with one output a class."""
+        return model.build(channels=channels, classes=len(self.classes))
+
+    def loss(self, loss: Any, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The loss over chips of which something was measured and whose class is known."""
+        value: torch.Tensor = loss(outputs[:, :, None, None], known(batch).long())
+        return value
+
+    def scores(self) -> ChipScores:
+        """Metrics of one split and one epoch."""
+        return ChipScores(self.classes, known)
+
+    def review(self) -> ChipReview:
+        """The same, with all that is shown of the best network."""
+        return ChipReview(self, known)
+
+    def predict(self, scene: Scene, trained: Trained, settings: Any, out: Path, work: Work) -> dict[str, Any]:
+        """A class for each cell, cells being as large as the chips that the network has learnt from: a coarse map, and squares."""
+        from geohydra.prediction.dense import Tiling, predict_scene
+
+        return predict_scene(
+            scene,
+            trained,
+            settings,
+            out=out,
+            work=work,
+            classes=self.classes,
+            colors=self.colors,
+            background=self.background,
+            tiling=Tiling(Shape(*trained.details["chip"]), Shape(1, 1), 0.0),
+        )
+
+    def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
+        """Scores, curves and pictures of the cells of a split."""
+        from geohydra.evaluation.dense import evaluate
+        from geohydra.raster.header import probe
+
+        if not pairs:
+            return {"metrics": {}, "thresholds": {}}
+        cell = _cell(pairs[0], probe(str(pairs[0].file("classes")), allow_no_crs=True).grid)
+        return evaluate(_OfCells(self, cell), pairs, split=split, settings=settings, work=work, cell=cell)
+
+    def _label(self, ground: Ground, window: Window) -> int:
+        mask = ground.mask(window, ids=self.ids, background=len(self.classes))
+        counts = np.bincount(mask.ravel(), minlength=256)[: len(self.classes) + 1]
+        first = 0 if self.background is None else 1
+        best = first + int(counts[first:-1].argmax())
+        if counts.sum() and counts[best] and counts[best] >= self.min_share * counts.sum():
+            return best
+        return IGNORE if self.background is None or not counts.sum() else 0
+
+
+class _OfCells:
+    """The task with cells of a size, as evaluate asks for it."""
+
+    def __init__(self, task: Classification, cell: Shape) -> None:
+        self.classes, self.colors, self.background = task.classes, task.colors, task.background
+        self._task, self._cell = task, cell
+
+    def truth(self, ground: Ground, window: Window) -> NDArray[np.uint8]:
+        return self._task.truth(ground, window, cell=self._cell)
+
+
+class ChipScores(DenseScores):
+    """Metrics of chips, from one confusion matrix."""
+
+    def update(self, outputs: torch.Tensor, batch: Batch) -> None:
+        """Add the network's outputs `(n, class)` for a batch."""
+        super().update(outputs[:, :, None, None], batch)
+
+
+class ChipReview(DenseReview):
+    """What is shown of a network: its confusion matrix, scores by class, and some chips with their answers."""
+
+    shown = 12
+
+    def update(self, outputs: torch.Tensor, batch: Batch) -> None:
+        """Add the network's outputs `(n, class)` for a batch, and keep the first chips."""
+        super().update(outputs[:, :, None, None], batch)
+
+    def _keep(self, outputs: torch.Tensor, batch: Batch, truth: torch.Tensor) -> None:
+        best = outputs.float().softmax(1).max(1)
+        most = -(-self.shown // len(self.classes))
+        for place in range(len(truth)):
+            alike = sum(chip[2] == int(truth[place]) for chip in self._chips)
+            if alike < most and len(self._chips) < self.shown and int(truth[place]) != IGNORE:
+                image, valid = batch["image"][place].float().cpu().numpy(), batch["valid"][place].cpu().numpy()
+                self._chips.append([image, valid, int(truth[place]), int(best.indices[place]), float(best.values[place])])
+
+    def _picture(self, split: str, bands: Sequence[str]) -> bytes:
+        from geohydra.pictures import side_by_side, stretch
+        from geohydra.types import Image
+
+        panels = []
+        for image, valid, truth, answer, score in self._chips:
+            told = f"{self.classes[answer]} {score:.2f}" + ("" if answer == truth else f" (is {self.classes[truth]})")
+            panels.append((told, stretch(Image(image, valid), bands)))
+        rows = [panels[start : start + 4] for start in range(0, len(panels), 4)]
+        return side_by_side(rows, title=f"Answers to {split} chips")
+
+
+def known(batch: Batch) -> torch.Tensor:
+    """Class ids of a batch `(n, 1, 1)`; IGNORE where nothing of a chip was measured."""
+    import torch
+
+    measured = batch["valid"].flatten(1).any(1)[:, None]
+    return torch.where(measured, batch["label"], IGNORE)[:, :, None]
+
+
+def _cell(pair: Pair, coarse: Any) -> Shape:
+    """Pixels of a cell, from a scene and its coarse map."""
+    rows = coarse.resolution[0] / pair.scene.grid.resolution[0]
+    cols = coarse.resolution[1] / pair.scene.grid.resolution[1]
+    return Shape(round(rows), round(cols))
