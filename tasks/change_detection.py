@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from geohydra.errors import DataError
+from geohydra.errors import ConfigError, DataError
 from geohydra.tasks.semantic_segmentation import Color, DenseReview, DenseScores, Name, SemanticSegmentation
 from geohydra.types import Scene
 
@@ -23,9 +23,9 @@ class ChangeDetection(SemanticSegmentation):
     """One class of change for each pixel of scenes with two acquisitions; a pixel that is not valid in both is unknown.
 
     `classes`: the changes to learn, such as [changed], or [built, demolished]. `unchanged`: what all other pixels are; null where
-    labels are sparse, then one of the classes must be it. `ignore` and `colors` are as in semantic segmentation. The network sees the bands
-    before, then those after. Headline metrics (`change_f1`, `change_iou`) are of change against no change: how the unchanged
-    land is found does not enter, being nearly all of it.
+    labels are sparse: then the first of the classes is no change. `ignore` and `colors` are as in semantic segmentation. The
+    network sees the bands before, then those after. Headline metrics (`change_f1`, `change_iou`) are of change against no change:
+    how the unchanged land is found does not enter, being nearly all of it.
     """
 
     monitor = "change_f1"
@@ -39,6 +39,9 @@ class ChangeDetection(SemanticSegmentation):
         ignore: list[Name] | None = None,
         colors: dict[str, Color] | None = None,
     ) -> None:
+        if unchanged is None and len(classes) < 2:
+            hint = "name what has not changed first, task.classes=[unchanged, changed], or in task.unchanged"
+            raise ConfigError("classes", "one class leaves nothing to tell apart", hint)
         super().__init__(classes=classes, background=unchanged, ignore=ignore, colors=colors)
 
     def view(self, scene: Scene) -> Scene:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from geohydra.sources.summary import crs_name
 from geohydra.types import Grid, Scene
 
 if TYPE_CHECKING:
@@ -19,12 +21,14 @@ _DRAWN = 20_000
 _OUTLINED = 5_000
 _NAMED = 40
 _STEPS = 8
+_SPLITS = MappingProxyType({"train": (0.27, 0.47, 0.69), "val": (0.92, 0.65, 0.12), "test": (0.75, 0.22, 0.18)})
 _LINE = "#22262b"
 _WRONG = "#d01c1f"
 
 
-def draw(scenes: Sequence[Scene], features: Mapping[str, Any], marked: Mapping[str, str]) -> bytes:
-    """The map as PNG: in the CRS of all scenes if it is one, else in longitude and latitude. `marked` tells what is wrong by id."""
+def draw(scenes: Sequence[Scene], features: Mapping[str, Any], marked: Mapping[str, str], splits: Sequence[tuple[str, Grid]] = ()) -> bytes:
+    """The map as PNG: in the CRS of all scenes if it is one, else in longitude and latitude. `marked` tells what is wrong by id,
+    `splits` what ground is for learning, choosing and testing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -35,11 +39,12 @@ def draw(scenes: Sequence[Scene], features: Mapping[str, Any], marked: Mapping[s
     codes = {scene.grid.crs for scene in placed}
     crs = codes.pop() if len(codes) == 1 else "EPSG:4326"
     names = _labels(axes, placed, features, crs)
+    used = _splits(axes, splits, crs)
     outlines = {scene.id: _ring(scene.grid, crs) for scene in placed[:_OUTLINED]}
     _outlines(axes, outlines, marked)
     _annotate(axes, outlines)
     _finish(axes, crs, f"{_count(len(scenes), 'scene')}, {_count(sum(map(len, features.values())), 'label')}")
-    _legend(figure, names, marked)
+    _legend(figure, names | used, wrong=not marked.keys().isdisjoint(outlines))
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     return stream.getvalue()
@@ -61,6 +66,19 @@ def _labels(axes: Axes, scenes: Sequence[Scene], features: Mapping[str, Any], cr
         for name, same in part.groupby("class"):
             same.plot(ax=axes, color=[colors[str(name)]] * len(same), linewidth=0.3, markersize=4, aspect=None)
     return colors
+
+
+def _splits(axes: Axes, splits: Sequence[tuple[str, Grid]], crs: str) -> dict[str, Any]:
+    """A veil of one colour over the ground of each split; the colours of those that there are."""
+    from matplotlib.collections import PolyCollection
+
+    used = {}
+    for name, color in _SPLITS.items():
+        rings = [_ring(grid, crs) for split, grid in splits if split == name and grid.crs]
+        if rings:
+            axes.add_collection(PolyCollection(rings, facecolor=(*color, 0.28), edgecolor=(*color, 1.0), linewidth=1.2))
+            used[f"for {name}"] = (*color, 0.5)
+    return used
 
 
 def _outlines(axes: Axes, outlines: Mapping[str, Any], marked: Mapping[str, str]) -> None:
@@ -109,15 +127,15 @@ def _finish(axes: Axes, crs: str, title: str) -> None:
     axes.set_aspect(1 / max(0.05, math.cos(math.radians(middle))) if crs == "EPSG:4326" else "equal")
     axes.ticklabel_format(useOffset=False, style="plain")
     axes.tick_params(labelsize=7)
-    axes.set_title(f"{title}, in {'longitude and latitude' if crs == 'EPSG:4326' else crs[:40]}", fontsize=10)
+    axes.set_title(f"{title}, in {'longitude and latitude' if crs == 'EPSG:4326' else crs_name(crs)}", fontsize=10)
 
 
-def _legend(figure: Figure, colors: Mapping[str, Any], marked: Mapping[str, str]) -> None:
+def _legend(figure: Figure, colors: Mapping[str, Any], *, wrong: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles: list[Any] = [Line2D([], [], color=_LINE, label="footprint")]
-    if marked:
+    if wrong:
         handles.append(Line2D([], [], color=_WRONG, linewidth=2, label="something is wrong"))
     handles += [Patch(color=color, label=name) for name, color in list(colors.items())[:20]]
     figure.legend(handles=handles, fontsize=7, loc="outside lower center", ncols=6)

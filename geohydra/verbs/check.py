@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from geohydra.command.arguments import add_composing, asked, parse, parser
@@ -13,9 +15,13 @@ from geohydra.command.waiting import waiting
 if TYPE_CHECKING:
     from geohydra.config.compose import Composed
     from geohydra.errors import GeohydraError
+    from geohydra.source import Source
     from geohydra.sources.inspection import Inspection
+    from geohydra.types import Grid, LockEntry
 
 _GOOD_SHOWN = 20
+_DIVIDED = 200
+"""Scenes whose splits are worked out for a picture, at most: their labels are written for it as ingest would."""
 _EXAMPLES = """  geohydra check source=files source.images='images/*.tif' source.labels=roads.geojson 'task.classes=[road]'
   geohydra check source=stac source.catalog=catalog.json --picture map.png
   geohydra check experiment=first --no-data      the config alone
@@ -26,7 +32,7 @@ def main(words: Sequence[str]) -> int:
     """The exit code is 0 when everything can run."""
     flags = parser("check", "Check the config, and then the data that it names, without running anything.", examples=_EXAMPLES)
     flags.add_argument("--no-data", action="store_true", help="only the config: no file is opened")
-    flags.add_argument("--picture", metavar="FILE.png", help="draw footprints and labels on a map")
+    flags.add_argument("--picture", metavar="FILE.png", help="draw footprints, labels and splits on a map")
     add_composing(flags)
     given = parse(flags, words)
     wanted = asked(given)
@@ -82,7 +88,7 @@ def _source(jobs: Sequence[Composed], picture: str | None) -> int:
     if found.rows:
         print(_scenes(found.rows))
     if picture is not None:
-        _draw(found, picture)
+        _draw(found, picture, _splits(jobs[0], source, lock, found))
     errors = [*found.errors, *_unknown_classes(jobs, found.classes)]
     verdict = counted(len(errors), "mistake") if errors else "good"
     print(f"data: {verdict}, {counted(len(found.rows), 'scene')}, {counted(len(lock), 'file')}")
@@ -97,20 +103,50 @@ def _scenes(rows: Sequence[Mapping[str, str]]) -> str:
     good = [row for row in rows if row.get("verdict") == "good"]
     shown = [*good[:_GOOD_SHOWN], *(row for row in rows if row.get("verdict") != "good")]
     headers = [header for header in rows[0] if any(row.get(header) for row in rows)]
-    text = table(headers, [[row.get(header, "") for header in headers] for row in shown])
+    text = table(headers, [[_cell(header, row.get(header, "")) for header in headers] for row in shown])
     return f"{text}\n... and {len(rows) - len(shown)} more good scenes" if len(shown) < len(rows) else text
 
 
-def _draw(found: Inspection, file: str) -> None:
+def _splits(job: Composed, source: Source, lock: Sequence[LockEntry], found: Inspection) -> list[tuple[str, Grid]]:
+    """The ground of each split, where the config divides any, nothing is wrong, and there are not too many scenes for a look."""
+    from geohydra.build import build
+    from geohydra.chips.content import Content
+    from geohydra.errors import DataError
+    from geohydra.types import Shape
+
+    if found.errors or not {"task", "chip"} <= job.config.keys() or not 0 < len(found.scenes) <= _DIVIDED:
+        return []
+    task, sampling = (build(job.config[key], where=key) for key in ("task", "chip"))
+    with TemporaryDirectory() as folder, waiting("dividing") as progress:
+        try:
+            scenes = [scene for scene in source.scenes(lock, Path(folder), progress) if scene.labels is not None]
+            shape = Shape(sampling.size, sampling.size)
+            content = Content(scenes, task.labels)
+            regions = sampling.split.divide(scenes, chip=shape, content=content, seed=job.config["seed"]).regions if scenes else ()
+        except DataError as error:
+            print(f"no splits on the picture: {error}")
+            return []
+        grids = {scene.id: scene.grid for scene in scenes}
+        return [(region.split, grids[region.scene].at(region.window)) for region in regions]
+
+
+def _cell(header: str, text: str) -> str:
+    """Of very many bands only some, or a row would go round the screen several times."""
+    from geohydra.sources.bands import told_bands
+
+    return told_bands(text.split(", "), noun="") if header == "bands" else text
+
+
+def _draw(found: Inspection, file: str, splits: Sequence[tuple[str, Grid]]) -> None:
     """Save the map; a source that cannot tell where its scenes lie has none."""
     from geohydra.sources.footprints import draw
     from geohydra.storage import write_bytes
 
-    if not found.scenes:
-        print("no picture: no scene could be placed")
+    if not any(scene.grid.crs for scene in found.scenes):
+        print(f"no picture: {'the scenes have no place on the ground' if found.rows and not found.errors else 'no scene could be placed'}")
         return
     marked = {row["scene"]: row["verdict"] for row in found.rows if row.get("verdict") != "good"}
-    write_bytes(file, draw(found.scenes, found.features, marked))
+    write_bytes(file, draw(found.scenes, found.features, marked, splits))
     print(f"picture: {near_path(file)}")
 
 

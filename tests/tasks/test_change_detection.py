@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
-from geohydra.errors import DataError
+from geohydra.errors import ConfigError, DataError
 from geohydra.models.classifier import Classifier
 from geohydra.models.siamese import Siamese
 from geohydra.models.smp import SmpModel
@@ -83,3 +83,10 @@ def test_scores_are_of_change_against_no_change() -> None:
     assert found["change_precision"] == pytest.approx(precision_score(*pair))
     assert found["change_recall"] == pytest.approx(recall_score(*pair))
     assert found["baseline_change_f1"] == pytest.approx(f1_score(truth > 0, np.ones(500, bool)))
+
+
+def test_without_a_name_for_the_unchanged_the_first_class_is_it() -> None:
+    with pytest.raises(ConfigError, match="one class leaves nothing"):
+        ChangeDetection(classes=["changed"], unchanged=None)
+
+    assert ChangeDetection(classes=["same", "changed"], unchanged=None).classes == ("same", "changed")
