@@ -150,11 +150,12 @@ def refuse_changed(lock: Sequence[LockEntry]) -> None:
     with ThreadPoolExecutor(_ASKING) as pool:
         changes = [change for change in pool.map(_change, lock) if change]
     if changes:
-        more = f" (and {len(changes) - 1} more files)" if len(changes) > 1 else ""
+        others = len(changes) - 1
+        more = f" (and {others} more file{'s' if others > 1 else ''})" if others else ""
         uri, fact = changes[0]
         raise DataError(
             uri,
-            f"{fact} since the plan was made{more}",
+            f"{fact} since it was listed{more}",
             "start again: the files are listed anew; a lock of your own is made again with `geohydra lock`",
         )
 

@@ -74,7 +74,7 @@ def test_a_file_that_changed_since_it_was_listed_is_refused(files: Path) -> None
     lock = storage.list_files(f"{files}/*.tif")
     (files / "b.tif").write_text("something else")
 
-    with pytest.raises(DataError, match=r"b\.tif: has changed since the plan was made; start again"):
+    with pytest.raises(DataError, match=r"b\.tif: has changed since it was listed; start again"):
         storage.refuse_changed(lock)
 
 
@@ -91,7 +91,7 @@ def test_files_that_are_gone_are_counted(files: Path) -> None:
     for name in ("a.tif", "b.tif"):
         (files / name).unlink()
 
-    with pytest.raises(DataError, match=r"a\.tif: is gone since the plan was made \(and 1 more files\)"):
+    with pytest.raises(DataError, match=r"a\.tif: is gone since it was listed \(and 1 more file\)"):
         storage.refuse_changed(lock)
 
 

@@ -187,8 +187,8 @@ def _refuse_empty(cutting: Cutting, sampling: Sampling) -> None:
         raise DataError("chip", f"no chip is left; dropped were {reasons}", "choose smaller chips, or keep more of them")
     for split in sampling.split.asked:
         if not any(chip.split == split for chip in cutting.chips):
-            hint = "choose smaller chips or blocks, another seed, or other fractions"
-            raise DataError(f"chip.split.{split}", f"no chip is left for {split}; dropped were {reasons}", hint)
+            hint = "choose smaller chips, larger blocks, a smaller buffer, another seed, or other fractions"
+            raise DataError("chip.split", f"no chip is left for {split}; dropped were {reasons}", hint)
 
 
 def _refuse_shared(cutting: Cutting, sampling: Sampling, scenes: Sequence[Scene]) -> None:

@@ -65,7 +65,7 @@ class ByScene:
     def divide(self, scenes: Sequence[Scene], *, chip: Shape, content: Content, seed: int) -> Division:  # noqa: ARG002
         named = matched([scene.id for scene in scenes], self._named, what="scene")
         free = [scene for scene in scenes if scene.id not in named]
-        hint = "give lists of scene ids, or split inside scenes with Blocks"
+        hint = "give lists of scene ids, or split inside of scenes with chip/split=blocks"
         return whole_scenes(scenes, named | share_scenes(free, self._fractions, content, seed, hint=hint))
 
 
@@ -134,12 +134,17 @@ def share_scenes(scenes: Sequence[Scene], wanted: Mapping[str, float], content: 
     return {scene: split for part, split in zip(parts, chosen, strict=True) for scene, _ in part}
 
 
+def parts_told(count: int) -> str:
+    """Scenes that overlap are one part of the ground."""
+    return f"{count} part{'s' if count > 1 else ''} of the ground"
+
+
 def shared(parts: Sequence[Part], wanted: Mapping[str, float], content: Content, seed: int, *, hint: str) -> list[str]:
     """A split for each part, by fractions of the ground and of every class."""
     if len(wanted) == 1 or not parts:
         return [next(iter(wanted))] * len(parts)
     if len(parts) < len(wanted):
-        raise DataError("chip.split", f"{len(parts)} parts of the ground cannot give {', '.join(wanted)}", hint)
+        raise DataError("chip.split", f"{parts_told(len(parts))} cannot give {', '.join(wanted)}", hint)
     weights = np.array([np.sum([content.weights(scene, window) for scene, window in part], axis=0) for part in parts])
     return share_out(weights, wanted, seed=seed)
 

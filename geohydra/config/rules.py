@@ -6,7 +6,7 @@ A rule about one class lives with that class: any part may have a method
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from geohydra.build import near
@@ -49,7 +49,13 @@ def _classes(parts: Parts) -> Iterator[ConfigError]:
         return
     for name in asked:
         if name not in brings:
-            yield ConfigError("task.classes", f"the source's labels have no class {name!r}", near(name, brings))
+            yield ConfigError("task.classes", f"the source's labels have no class {name!r}", _of_these(name, brings))
+
+
+def _of_these(name: str, brings: Iterable[str]) -> str:
+    """The likeliest class; where none is like it, how those to learn are named."""
+    hint = near(name, brings)
+    return f"{hint}; name those to learn in 'task.classes=[...]'" if hint.startswith("known") else hint
 
 
 def _strides(parts: Parts) -> Iterator[ConfigError]:

@@ -115,13 +115,17 @@ def read_dates(told: str | Sequence[str]) -> list[datetime]:
 
 
 def series_rows(
-    rows: Sequence[Mapping[str, str]], rule: re.Pattern[str] | None, dates: str | Sequence[str] | None, bands: Sequence[str]
+    rows: Sequence[Mapping[str, str]],
+    rule: re.Pattern[str] | None,
+    dates: str | Sequence[str] | None,
+    bands: Sequence[str],
+    held: Mapping[str, int],
 ) -> tuple[list[dict[str, str]], list[GeohydraError]]:
-    """A row a series, from those of the scenes within."""
+    """A row a series, from those of the scenes within; `held` tells how many acquisitions each of these has, by its id."""
     good = [row for row in rows if row.get("verdict") == "good"]
     others = [dict(row) for row in rows if row.get("verdict") != "good"]
     try:
-        count = len(read_dates(dates)) if dates is not None else 1
+        moments = read_dates(dates) if dates is not None else []
     except GeohydraError as error:
         return [dict(row) for row in rows], [error]
     places: dict[str, list[Mapping[str, str]]] = {}
@@ -131,21 +135,44 @@ def series_rows(
     found: list[dict[str, str]] = []
     errors: list[GeohydraError] = []
     for name, theirs in places.items():
-        held = len(theirs[0]["bands"].split(", "))
-        wrong = dates is not None and held != count
-        if wrong:
-            errors.append(DataError(name, f"has {held} bands, and there are {count} dates", "a file needs one band for each date"))
-        verdict = "wrong number of bands" if wrong else "good"
-        told = {"scene": name, "bands": ", ".join(bands), "acquisitions": str(count * len(theirs)), "verdict": verdict}
-        found.append({**{key: value for key, value in theirs[0].items() if key != "verdict"}, **told})
+        wrong = _wrong(name, theirs, moments)
+        errors += [wrong] if wrong else []
+        count = len(moments) * len(theirs) if moments else sum(held.get(row["scene"], 1) for row in theirs)
+        told = {"scene": name, "date": _span(theirs, moments), "bands": ", ".join(bands), "acquisitions": str(count)}
+        rest = {key: value for key, value in theirs[0].items() if key != "verdict"}
+        found.append({**rest, **told, "verdict": wrong.problem if wrong else "good"})
     return [*found, *others], errors
+
+
+def _wrong(name: str, rows: Sequence[Mapping[str, str]], moments: Sequence[datetime]) -> DataError | None:
+    """Why scenes cannot be one series, as far as headers tell."""
+    bands = len(rows[0]["bands"].split(", "))
+    if moments and bands != len(moments):
+        return DataError(name, f"has {bands} bands, and there are {len(moments)} dates", "a file needs one band for each date")
+    undated = [row["scene"] for row in rows if row.get("date") == ""]
+    if undated and len(rows) > 1 and not moments:
+        return _undated(undated[0], len(rows) - 1, name)
+    return None
+
+
+def _undated(scene: str, others: int, place: str) -> DataError:
+    hint = "tell it with the group `time` in the rule for scenes"
+    return DataError(scene, f"has no time, and cannot be joined with {others} others of {place}", hint)
+
+
+def _span(rows: Sequence[Mapping[str, str]], moments: Sequence[datetime]) -> str:
+    """From when to when: of the dates that are given, else of those of the scenes that are joined."""
+    days = sorted(f"{moment:%Y-%m-%d}" for moment in moments)
+    if not days:
+        told = [row["date"].split(" (")[0] for row in rows if row.get("date")]
+        days = sorted(day for text in told for day in text.split(" to "))
+    return " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""
 
 
 def _joined(name: str, scenes: Sequence[Scene]) -> Scene:
     undated = [scene for scene in scenes if scene.time is None and not scene.times]
     if undated and len(scenes) > 1:
-        hint = "tell it with the group `time` in the rule for scenes"
-        raise DataError(undated[0].id, f"has no time, and cannot be joined with {len(scenes) - 1} others of {name}", hint)
+        raise _undated(undated[0].id, len(scenes) - 1, name)
     ordered = sorted(scenes, key=lambda scene: scene.time or (scene.times[0] if scene.times else datetime.max.replace(tzinfo=UTC)))
     assets = tuple(replace(asset, time=asset.time or scene.time) for scene in ordered for asset in scene.assets)
     masks = tuple(replace(mask, time=mask.time or scene.time) for scene in ordered for mask in scene.masks)

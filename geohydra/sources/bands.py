@@ -17,6 +17,9 @@ _CODES = frozenset(
 )
 """Bands of well-known products, in small letters, whose numbers are codes: a mean of two is a third code, or none."""
 
+_TOLD = 14
+"""Bands that are all named where they are told; of more only some."""
+
 Wanted = Sequence[str] | Mapping[str, int | str] | None
 """Names in the order of the file (or some of the names that the file itself has), or name: index from 1 or name in the file."""
 
@@ -76,6 +79,13 @@ def with_band(wanted: Wanted, band: str | None, known: Sequence[str]) -> Wanted:
     if isinstance(wanted, Mapping):
         return {**wanted, band: band}
     return [*wanted, band] if set(wanted) <= set(known) else wanted
+
+
+def told_bands(names: Sequence[str], *, noun: str = "bands ") -> str:
+    """Names in a sentence; of many the first ones and the last."""
+    if len(names) <= _TOLD:
+        return f"{noun}{', '.join(names)}"
+    return f"{len(names)} bands {', '.join(names[: _TOLD // 2])}, ..., {names[-1]}"
 
 
 def method(band: str, header: Header, index: int, wanted: Mapping[str, Resampling]) -> Resampling:

@@ -43,7 +43,8 @@ def draw(scenes: Sequence[Scene], features: Mapping[str, Any], marked: Mapping[s
     outlines = {scene.id: _ring(scene.grid, crs) for scene in placed[:_OUTLINED]}
     _outlines(axes, outlines, marked)
     _annotate(axes, outlines)
-    _finish(axes, crs, f"{_count(len(scenes), 'scene')}, {_count(sum(map(len, features.values())), 'label')}")
+    drawn = f", {_count(sum(map(len, features.values())), 'label')}" if features else ""
+    _finish(axes, crs, _count(len(scenes), "scene") + drawn)
     _legend(figure, names | used, wrong=not marked.keys().isdisjoint(outlines))
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
@@ -127,6 +128,7 @@ def _finish(axes: Axes, crs: str, title: str) -> None:
     axes.set_aspect(1 / max(0.05, math.cos(math.radians(middle))) if crs == "EPSG:4326" else "equal")
     axes.ticklabel_format(useOffset=False, style="plain")
     axes.tick_params(labelsize=7)
+    axes.set(xlabel="", ylabel="")
     axes.set_title(f"{title}, in {'longitude and latitude' if crs == 'EPSG:4326' else crs_name(crs)}", fontsize=10)
 
 

@@ -13,7 +13,7 @@ from geohydra.errors import DataError, GeohydraError, Problems
 from geohydra.sources.class_names import ClassNames
 from geohydra.sources.frame_files import FrameFile, sequences, tracks_of, video_names
 from geohydra.sources.inspection import Inspection
-from geohydra.sources.marks import Marks, box, usable, write_marks
+from geohydra.sources.marks import Marks, box, on_grid, usable, write_marks
 from geohydra.sources.placing import Placement, placed, read_placement
 from geohydra.sources.single import Reading, scenes_of
 from geohydra.sources.summary import described
@@ -82,13 +82,18 @@ class FrameScenes:
         """What is there and what is wrong, without writing anything."""
         try:
             boxes = self._boxes(lock)
-            rows = self._video_rows(lock) if self._video else self._frame_rows(lock, boxes)
+            if self._video:
+                return Inspection(self._video_rows(lock), [], self._names.notes(), frozenset(self._names.seen), BANDS)
+            frames = self._looked_at(lock)
         except Problems as found:
             return Inspection(errors=list(found.errors))
         except GeohydraError as error:
             return Inspection(errors=[error])
-        bands = BANDS if self._video else tuple(str(rows[0]["bands"]).split(", "))
-        return Inspection(rows, [], self._names.notes(), frozenset(self._names.seen), bands)
+        rows = [_frame_row(frame, boxes) for frame in frames]
+        scenes = tuple(frame.scene for frame in frames)
+        features = {frame.scene.id: _features(frame, boxes[frame.sequence]) for frame in frames if frame.sequence in boxes}
+        told = self._names.notes(), frozenset(self._names.seen), scenes[0].bands if scenes else (), scenes, features
+        return Inspection(_whole_rows(rows, boxes) if self._whole else rows, [], *told)
 
     def _boxes(self, lock: Sequence[LockEntry]) -> dict[str, list[tuple[TrackBox, str]]]:
         """The boxes of each sequence that has tracks, with the names of their classes."""
@@ -171,18 +176,13 @@ class FrameScenes:
         kept = {frame.number for frame in frames}
         return scene if boxes is None else _labelled(scene, [pair for pair in boxes if pair[0].frame in kept], folder, notes)
 
-    def _frame_rows(self, lock: Sequence[LockEntry], boxes: Mapping[str, list[tuple[TrackBox, str]]]) -> list[dict[str, str]]:
-        by_sequence = self._frames(lock, _unheard)
+    def _looked_at(self, lock: Sequence[LockEntry]) -> list[Frame]:
+        """All frames, on the ground where it is told where they lie; nothing is written."""
+        frames = [frame for theirs in self._frames(lock, _unheard).values() for frame in theirs]
         place = read_placement(self._placement) if self._placement else None
-        rows = []
-        for name, frames in by_sequence.items():
-            for frame in frames:
-                scene = frame.scene if place is None else replace(frame.scene, grid=_place_of(frame, place).grid(frame.scene.grid.shape))
-                theirs = [kind for one, kind in boxes[name] if one.frame == frame.number] if name in boxes else None
-                rows.append(
-                    {**described(scene), "sequence": name, "frame": str(frame.number), "labels": _counted(theirs), "verdict": "good"}
-                )
-        return _whole_rows(rows, boxes) if self._whole else rows
+        if place is None:
+            return frames
+        return [_on_ground(frame, place) for frame in frames]
 
     def _video_rows(self, lock: Sequence[LockEntry]) -> list[dict[str, str]]:
         rows = []
@@ -195,16 +195,35 @@ class FrameScenes:
         return rows
 
 
+def _on_ground(frame: Frame, place: Placement) -> Frame:
+    return replace(frame, scene=replace(frame.scene, grid=_place_of(frame, place).grid(frame.scene.grid.shape)))
+
+
+def _frame_row(frame: Frame, boxes: Mapping[str, list[tuple[TrackBox, str]]]) -> dict[str, str]:
+    theirs = [kind for one, kind in boxes[frame.sequence] if one.frame == frame.number] if frame.sequence in boxes else None
+    told = {"sequence": frame.sequence, "frame": str(frame.number), "labels": _counted(theirs), "verdict": "good"}
+    return described(frame.scene) | told
+
+
 def _place_of(frame: Frame, placement: Placement) -> Placement:
     return placement.of(frame.number)
 
 
-def _labelled(scene: Scene, boxes: Sequence[tuple[TrackBox, str]], folder: Path, notes: list[str]) -> Scene:
+def _features(frame: Frame, boxes: Sequence[tuple[TrackBox, str]]) -> Any:
+    return on_grid(_marks(frame.scene.grid, [pair for pair in boxes if pair[0].frame == frame.number]), frame.scene.grid)
+
+
+def _marks(grid: Grid, boxes: Sequence[tuple[TrackBox, str]]) -> Marks:
     marks = Marks(columns={"track": [], "frame": []})
     for one, kind in boxes:
         shape = box(*one.box)
-        if usable(shape, scene.grid):
+        if usable(shape, grid):
             marks.add(shape, kind, {"track": one.track, "frame": one.frame})
+    return marks
+
+
+def _labelled(scene: Scene, boxes: Sequence[tuple[TrackBox, str]], folder: Path, notes: list[str]) -> Scene:
+    marks = _marks(scene.grid, boxes)
     if len(marks.shapes) < len(boxes):
         notes.append(f"{scene.id}: {len(boxes) - len(marks.shapes)} of {len(boxes)} boxes were left out: no area, or beside the image")
     labels = write_marks(marks, scene.grid, folder / "labels" / f"{scene.id}.parquet")

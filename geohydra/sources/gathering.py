@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from geohydra.errors import DataError, GeohydraError
 from geohydra.sources.examination import covered, duplicates, told
 from geohydra.sources.findings import Findings, Progress, in_parallel, unheard
 from geohydra.sources.grids import TargetGrid
-from geohydra.sources.headers import Draft, Rules, band_errors, has_data, on_target, try_draft, type_notes
+from geohydra.sources.headers import Draft, Rules, band_errors, has_data, on_target, stack_notes, try_draft, type_notes
 from geohydra.sources.inspection import Inspection
 from geohydra.sources.label_rules import LabelRules
 from geohydra.sources.labelling import Labelled, Labelling
@@ -50,7 +50,7 @@ class Gathering:
         found.settle()
         measured = self._measured(drafts, found)
         found.settle()
-        labelled = self._labelled(measured, lock, found)
+        labelled = self._labelled(measured, self._paired(measured, lock, found), lock, found)
         found.settle()
         (folder / "notes.txt").write_text("".join(f"{note}\n" for note in found.notes), encoding="utf-8")
         labelling = Labelling(self._label_rules, lock)
@@ -62,13 +62,15 @@ class Gathering:
         """What is there and what is wrong, without reading pixels or writing anything."""
         found = Findings()
         drafts = self._on_target(self._drafts(lock, found, progress), found)
-        broken = list(found.errors)
-        labelled = self._labelled(drafts, lock, found) if drafts else []
+        before = list(found.errors)
+        paired = self._paired(drafts, lock, found) if drafts else {}
+        labelled = self._labelled(drafts, paired, lock, found)
         by_id = {one.scene.id: one for one in labelled}
         scenes = tuple(draft.scene for draft in drafts)
         twice = duplicates(scenes, lock)
-        rows = [_row(scene, by_id.get(scene.id), twice.get(scene.id)) for scene in scenes]
-        rows += [{**_EMPTY_ROW, "scene": error.where.rsplit("/", 1)[-1], "verdict": error.problem} for error in broken]
+        wrong, lost = _wrong(drafts, paired, before, found.errors[len(before) :])
+        rows = [_row(scene, by_id.get(scene.id), wrong.get(scene.id), twice.get(scene.id)) for scene in scenes]
+        rows += [{**_EMPTY_ROW, "scene": error.where.rsplit("/", 1)[-1], "verdict": error.problem} for error in lost]
         bands = scenes[0].bands if scenes else ()
         features = {one.scene.id: one.features for one in labelled if one.features is not None}
         return Inspection(rows, found.errors, [*found.notes, *told(twice)], frozenset(found.classes), bands, scenes, features)
@@ -96,8 +98,9 @@ class Gathering:
         answers = in_parallel(partial(try_draft, rules=self._header_rules), grouped, progress, lambda files: files.id)
         found.errors += [answer for answer in answers if isinstance(answer, GeohydraError)]
         drafts = [answer for answer in answers if isinstance(answer, Draft)]
-        found.errors += band_errors(drafts)
-        found.notes += type_notes(drafts)
+        other = band_errors(drafts)
+        found.errors += other
+        found.notes += [*type_notes(drafts), *([] if other else stack_notes(drafts))]
         return drafts
 
     def _measured(self, drafts: Sequence[Draft], found: Findings) -> list[Draft]:
@@ -112,19 +115,23 @@ class Gathering:
         found.notes += [f"{scene.id}: excluded, it holds nothing but nodata" for scene in empty]
         return kept
 
-    def _labelled(self, drafts: Sequence[Draft], lock: Sequence[LockEntry], found: Findings) -> list[Labelled]:
+    def _paired(self, drafts: Sequence[Draft], lock: Sequence[LockEntry], found: Findings) -> dict[str, str]:
+        """The label file of each scene by its id."""
         uris = [entry.uri for entry in lock if entry.role == "label"]
         if not uris:
-            return [Labelled(draft.scene) for draft in drafts]
+            return {}
         try:
             paired = pair([draft.files for draft in drafts], uris, self._labels, self._scene_rule)
         except DataError as error:
             found.errors.append(error)
-            return []
-        laid = Labelling(self._label_rules, lock).lay([draft.scene for draft in drafts], paired, found)
-        spare = [uri for uri in uris if uri not in paired.values()]
-        found.notes += [f"{uri}: no image goes with these labels" for uri in spare]
-        return laid
+            return {}
+        found.notes += [f"{uri}: no image goes with these labels" for uri in uris if uri not in paired.values()]
+        return paired
+
+    def _labelled(self, drafts: Sequence[Draft], paired: dict[str, str], lock: Sequence[LockEntry], found: Findings) -> list[Labelled]:
+        if not paired:
+            return [Labelled(draft.scene) for draft in drafts]
+        return Labelling(self._label_rules, lock).lay([draft.scene for draft in drafts], paired, found)
 
 
 def _try_data(draft: Draft) -> bool | GeohydraError:
@@ -138,9 +145,25 @@ _COLUMNS = ("scene", "date", "crs", "resolution", "shape", "bands", "dtype", "no
 _EMPTY_ROW = dict.fromkeys(_COLUMNS, "")
 
 
-def _row(scene: Scene, labelled: Labelled | None, twin: str | None) -> dict[str, str]:
+def _wrong(
+    drafts: Sequence[Draft], paired: Mapping[str, str], images: Sequence[GeohydraError], labels: Sequence[GeohydraError]
+) -> tuple[dict[str, str], list[GeohydraError]]:
+    """What is wrong with each scene by its id, be it of its images or its labels; and errors of images that became no scene."""
+    of_images = {place: draft.scene.id for draft in drafts for place in (draft.scene.id, *(file.uri for file in draft.files.files))}
+    wrong: dict[str, str] = {}
+    for error in (*images, *labels):
+        if error.where in of_images:
+            wrong.setdefault(of_images[error.where], error.problem)
+    for error in labels:
+        theirs = [name for name, uri in paired.items() if uri == error.where] or ([] if error.where in of_images else of_images.values())
+        wrong = {**dict.fromkeys(theirs, f"labels: {error.problem}"), **wrong}
+    return wrong, [error for error in images if error.where not in of_images]
+
+
+def _row(scene: Scene, labelled: Labelled | None, wrong: str | None, twin: str | None) -> dict[str, str]:
+    verdict = wrong or (f"the same as {twin}" if twin else "good")
     share = covered(scene, labelled.features) if labelled is not None else ""
-    return {**described(scene), "labels": _labels_told(labelled), "covered": share, "verdict": f"the same as {twin}" if twin else "good"}
+    return {**described(scene), "labels": _labels_told(labelled), "covered": share, "verdict": verdict}
 
 
 def _labels_told(one: Labelled | None) -> str:

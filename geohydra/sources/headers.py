@@ -16,7 +16,7 @@ from geohydra.raster.header import refused_model
 from geohydra.raster.read import Header, SceneReader, probe
 from geohydra.raster.target import Extent, own_grid
 from geohydra.raster.warp import same_crs
-from geohydra.sources.bands import Wanted, choose, choose_files, method, names_in, with_band
+from geohydra.sources.bands import Wanted, choose, choose_files, method, names_in, told_bands, with_band
 from geohydra.sources.grids import TargetGrid
 from geohydra.sources.pairing import BandFile, SceneFiles
 from geohydra.types import Asset, Grid, Resampling, Scene, Shape, Window, tile_windows
@@ -108,15 +108,32 @@ def band_errors(drafts: Sequence[Draft]) -> list[GeohydraError]:
         return []
     usual, _ = Counter(found.scene.bands for found in drafts).most_common(1)[0]
     example = next(found.scene.id for found in drafts if found.scene.bands == usual)
+    hint = "choose the bands that all have with source.bands, or make the pattern of the images narrower"
     return [
         DataError(
             found.files.files[0].uri,
-            f"has the bands {', '.join(found.scene.bands)}, other scenes such as {example} have {', '.join(usual)}",
-            "choose the bands that all have with source.bands, or make the pattern of the images narrower",
+            f"has the {told_bands(found.scene.bands)}, other scenes such as {example} have {told_bands(usual, noun='')}",
+            _JOINING if _lone(found) and len(usual) == 1 else hint,
         )
         for found in drafts
         if found.scene.bands != usual
     ]
+
+
+def stack_notes(drafts: Sequence[Draft]) -> list[str]:
+    """A sentence where images of one band each lie on each other: most often they are the bands of one."""
+    if not all(map(_lone, drafts)):
+        return []
+    piles = Counter((found.scene.grid.crs, found.scene.grid.bounds) for found in drafts)
+    most = max(piles.values(), default=0)
+    return [f"{most} images of one band each lie on the same ground: {_JOINING}"] if most > 1 else []
+
+
+_JOINING = """if they are the bands of one scene, join them: 'source.scene="(?P<scene>[^/]+)_(?P<band>[^_/]+)[.]"'"""
+
+
+def _lone(found: Draft) -> bool:
+    return len(found.scene.bands) == 1 and len(found.files.files) == 1 and found.files.files[0].band is None and found.scene.time is None
 
 
 def type_notes(drafts: Sequence[Draft]) -> list[str]:

@@ -48,16 +48,21 @@ def polygon(points: Sequence[float]) -> Any:
 
 
 def write_marks(marks: Marks, grid: Grid, path: Path) -> LabelAsset:
-    """A GeoParquet file in the CRS of the grid; in pixels, with rows downwards, where that has none."""
+    """A GeoParquet file of them."""
+    frame = on_grid(marks, grid)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(path, index=False, compression="zstd")
+    return LabelAsset(str(path), "vector", classes=tuple(marks.counts()))
+
+
+def on_grid(marks: Marks, grid: Grid) -> Any:
+    """A table (geopandas) in the CRS of the grid; in pixels, with rows downwards, where that has none."""
     import geopandas
     from shapely import affinity
 
     a, b, c, d, e, f = grid.transform
     shapes = [affinity.affine_transform(shape, (a, b, d, e, c, f)) for shape in marks.shapes]
-    frame = geopandas.GeoDataFrame({"class": marks.classes, **marks.columns}, geometry=shapes, crs=grid.crs or None)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(path, index=False, compression="zstd")
-    return LabelAsset(str(path), "vector", classes=tuple(marks.counts()))
+    return geopandas.GeoDataFrame({"class": marks.classes, **marks.columns}, geometry=shapes, crs=grid.crs or None)
 
 
 def usable(shape: Any, grid: Grid) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,8 +92,8 @@ class Pairs:
             errors, partners = [*errors, error], {}
         if not errors and found.bands != other.bands:
             errors.append(_other_bands(lock, found.bands, other.bands))
-        rows = [row | {"after": partners.get(row["scene"], "").rsplit("/", 1)[-1]} for row in found.rows]
-        bad = [row | {"after": ""} for row in other.rows if row.get("verdict") != "good"]
+        rows = [_with_after(row, partners.get(row["scene"], "").rsplit("/", 1)[-1]) for row in found.rows]
+        bad = [_with_after(row, "") for row in other.rows if row.get("verdict") != "good"]
         return replace(found, rows=[*rows, *bad], errors=errors, warnings=[*found.warnings, *other.warnings])
 
     def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None]) -> Iterator[Scene]:
@@ -139,6 +139,11 @@ class Pairs:
             uri = alone[0].files[0].uri if alone else files[1].files[0].uri
             raise DataError(uri, "finds no image of its own after the change", "give equal names, or wildcards that stand for equal parts")
         return found
+
+
+def _with_after(row: Mapping[str, str], name: str) -> dict[str, str]:
+    """The verdict stays the last column."""
+    return {"scene": row["scene"], "after": name, **{key: text for key, text in row.items() if key != "scene"}}
 
 
 def _first(lock: Sequence[LockEntry]) -> list[LockEntry]:

@@ -26,13 +26,24 @@ def described(scene: Scene) -> dict[str, str]:
     return {
         "scene": scene.id,
         "date": dated(scene),
-        "crs": (grid.crs if len(grid.crs) < 30 else grid.crs[:27] + "...") or "none",
+        "crs": crs_name(grid.crs) or "none",
         "resolution": fineness(grid),
         "shape": f"{grid.shape.rows} x {grid.shape.cols}",
         "bands": ", ".join(scene.bands),
         "dtype": ", ".join(dict.fromkeys(asset.dtype for asset in scene.assets)),
         "nodata": ", ".join(dict.fromkeys("none" if asset.nodata is None else f"{asset.nodata:g}" for asset in scene.assets)),
     }
+
+
+def crs_name(crs: str) -> str:
+    """A code as it is; one that is spelled out by its own name, or where that tells nothing by its projection."""
+    if len(crs) < 30:
+        return crs
+    from pyproj import CRS
+
+    known = CRS.from_user_input(crs)
+    projection = known.coordinate_operation.method_name if known.coordinate_operation else known.type_name
+    return f"custom {projection}" if known.name.lower() in ("", "unknown", "unnamed", "undefined") else known.name
 
 
 def dated(scene: Scene) -> str:
@@ -114,7 +125,7 @@ def footprints(scenes: Sequence[Scene]) -> bytes:
     axes.set_aspect("equal")
     axes.ticklabel_format(useOffset=False, style="plain")
     axes.tick_params(labelsize=7)
-    axes.set_title(f"{len(scenes)} scenes in {scenes[0].grid.crs[:40]}", fontsize=10)
+    axes.set_title(f"{len(scenes)} scene{'s' if len(scenes) > 1 else ''} in {crs_name(scenes[0].grid.crs)}", fontsize=10)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     return stream.getvalue()

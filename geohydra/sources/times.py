@@ -100,7 +100,8 @@ class Series:
         if self._clouds is not None and self._clouds.band and self._dates is None and found.bands and self._clouds.band not in found.bands:
             hint = near(self._clouds.band, found.bands)
             found.errors.append(ConfigError("source.clouds.band", f"no image has a band {self._clouds.band!r}", hint))
-        rows, errors = series_rows(found.rows, self._rule, self._dates, bands)
+        held = {scene.id: len(scene.times) or 1 for scene in found.scenes}
+        rows, errors = series_rows(found.rows, self._rule, self._dates, bands, held)
         return replace(found, rows=rows, errors=[*found.errors, *errors], bands=bands)
 
     def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Progress) -> Iterator[Scene]:

@@ -89,7 +89,7 @@ def _source(jobs: Sequence[Composed], picture: str | None) -> int:
         print(_scenes(found.rows))
     if picture is not None:
         _draw(found, picture, _splits(jobs[0], source, lock, found))
-    errors = [*found.errors, *_unknown_classes(jobs, found.classes)]
+    errors = [*found.errors, *_unknown_classes(jobs, found.classes), *_moved(jobs[0], lock, found)]
     verdict = counted(len(errors), "mistake") if errors else "good"
     print(f"data: {verdict}, {counted(len(found.rows), 'scene')}, {counted(len(lock), 'file')}")
     for warning in found.warnings:
@@ -153,6 +153,20 @@ def _draw(found: Inspection, file: str, splits: Sequence[tuple[str, Grid]]) -> N
 def _print_errors(errors: Sequence[GeohydraError]) -> None:
     for line in error_lines(errors):
         print(line, file=sys.stderr)
+
+
+def _moved(job: Composed, lock: Sequence[LockEntry], found: Inspection) -> list[GeohydraError]:
+    """A file that is another one than when it was pinned: a run would refuse it. What was listed just now is not asked for again."""
+    from geohydra.errors import DataError
+    from geohydra.storage import refuse_changed
+
+    if not isinstance(job.config.get("lock"), str) or any(error.exit_code == DataError.exit_code for error in found.errors):
+        return []
+    try:
+        refuse_changed(lock)
+    except DataError as error:
+        return [error]
+    return []
 
 
 def _unknown_classes(jobs: Sequence[Composed], seen: frozenset[str]) -> list[GeohydraError]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MOVED_ON = 3
 _SHOWN = 10
+_FILE = "geohydra.lock"
 _EXAMPLES = """  geohydra lock source=stac source.catalog=https://api.example.org/v1 source.collections=sentinel-2-l2a source.time=2024-06
   geohydra lock source=files source.images='s3://bucket/*.tif' -f july.lock
   geohydra source=stac source.catalog=... lock=geohydra.lock      a run that stands on it: nothing is searched again
@@ -25,14 +26,19 @@ _EXAMPLES = """  geohydra lock source=stac source.catalog=https://api.example.or
 def main(words: Sequence[str]) -> int:
     """The exit code of --check is 0 where nothing has changed, else 3."""
     flags = parser("lock", "List or search the source once, and write down what was found.", examples=_EXAMPLES)
-    flags.add_argument("-f", "--file", default="geohydra.lock", metavar="FILE", help="the lock (default: %(default)s)")
+    flags.add_argument("-f", "--file", metavar="FILE", help=f"the lock (default: {_FILE})")
     flags.add_argument("--check", action="store_true", help="write nothing: hold what its source finds now against the lock")
     add_composing(flags)
     given = parse(flags, words)
     if given.check:
-        return _check(given.file)
+        return _check(given.file or _named(given.overrides) or _FILE)
     wanted = asked(given)
-    return 0 if wanted is None else _pin(wanted.compose(), given.file)
+    return 0 if wanted is None else _pin(wanted.compose(), given.file or _FILE)
+
+
+def _named(overrides: Sequence[str]) -> str | None:
+    """The lock that a run with these words would stand on."""
+    return next((word.removeprefix("lock=") for word in overrides if word.startswith("lock=")), None)
 
 
 def _pin(jobs: Sequence[Composed], file: str) -> int:

@@ -60,6 +60,10 @@ def overrides(places: Sequence[str], given: Sequence[str]) -> list[str]:
         bundle = _registered(places[0], given) if places[0].startswith("models:/") else places[0]
         words.append(f"bundle.uri={quoted(bundle)}")
         bands = [] if "source.bands" in keys else _bands(bundle)
+        if places[1:] and bands != _of_one_image(bands):
+            hint = "geohydra predict BUNDLE source=pairs source.before='A/*.tif' source.after='B/*.tif' -o FOLDER"
+            raise ConfigError("predict", "this model compares two images of each place", hint)
+        bands = _of_one_image(bands)
         if bands:
             words.append(f"source.bands=[{','.join(quoted(band) for band in bands)}]")
     elif "bundle.uri" not in keys:
@@ -91,6 +95,11 @@ def _bands(bundle: str) -> list[Any]:
     from geohydra.config.pinning import find_model, read_card
 
     return list(read_card(find_model(bundle)).get("bands", []))
+
+
+def _of_one_image(bands: Sequence[Any]) -> list[Any]:
+    """The bands of each image, where a model takes those before and those after."""
+    return list(dict.fromkeys(str(band).removeprefix("before_").removeprefix("after_") for band in bands))
 
 
 def _laid_out(done: Performed, folder: Path, *, link: bool) -> Path:

@@ -59,7 +59,7 @@ def test_a_scene_named_twice_is_refused(plain):
 
 
 def test_one_scene_cannot_be_split_by_scene(plain):
-    with pytest.raises(DataError, match="Blocks"):
+    with pytest.raises(DataError, match="chip/split=blocks"):
         ByScene().divide([scene("only", 500, 500)], chip=CHIP, content=plain, seed=0)
 
 
@@ -176,7 +176,7 @@ def test_without_a_size_a_small_scene_still_has_every_split(plain):
 
 
 def test_too_few_blocks_are_refused(plain):
-    with pytest.raises(DataError, match=r"1 parts of the ground cannot give train, val, test; choose a smaller chip\.split\.size"):
+    with pytest.raises(DataError, match=r"1 part of the ground cannot give train, val, test; choose a smaller chip\.split\.size"):
         Blocks(size=5000).divide([scene("a", 256, 256)], chip=CHIP, content=plain, seed=0)
 
 

@@ -124,3 +124,28 @@ def test_a_scene_that_is_there_twice_is_told(images: Path, say: Say) -> None:
 
     assert "the same as a" in said
     assert "warning: c and a are the same image twice" in said
+
+
+def test_check_refuses_a_file_that_is_another_than_its_lock_says(images: Path, say: Say) -> None:
+    say("lock", *WORDS, "-f", "my.lock")
+    (images / "a.tif").write_bytes((images / "a.tif").read_bytes() + b"more")
+
+    code, said, wrong = say("check", *WORDS, "lock=my.lock")
+
+    assert (code, said.splitlines()[-1]) == (3, "data: 1 mistake, 2 scenes, 2 files")
+    assert "a.tif: has changed since it was listed; start again" in wrong
+
+
+def test_check_takes_the_lock_that_a_run_would_stand_on(images: Path, say: Say) -> None:
+    say("lock", *WORDS, "-f", "my.lock")
+
+    assert say("lock", "--check", *WORDS, "lock=my.lock")[:2] == (0, "my.lock: the world is as it was: 2 files\n")
+
+
+def test_images_without_a_place_have_no_map(images: Path, say: Say) -> None:
+    with rasterio.open(images / "c.png", "w", driver="PNG", count=1, width=8, height=8, dtype="uint8") as file:
+        file.write(np.ones((1, 8, 8), np.uint8))
+
+    code, said, _ = say("check", "source=files", "source.images=c.png", "source.allow_no_crs=true", "--picture", "map.png")
+
+    assert (code, "no picture: the scenes have no place on the ground" in said) == (0, True)

@@ -39,6 +39,22 @@ COMPANY = {
 """What an option is chosen with."""
 
 
+@pytest.mark.parametrize("source", ["files source.images=x.tif", "stac source.catalog=x.json", "series source.of.images=x.tif"])
+def test_clouds_are_chosen_as_a_group_or_as_a_value(source: str) -> None:
+    words = f"source={source}".split()
+
+    assert compose(words).config["source"]["clouds"] is None
+    assert compose([*words, "source/clouds=sentinel2"]).config["source"]["clouds"]["band"] == "scl"
+    node = "source.clouds={_target_: geohydra.raster.clouds.CloudMask, band: scl, classes: [cloud_high]}"
+    assert compose([*words, node]).config["source"]["clouds"]["classes"] == ["cloud_high"]
+
+
+def test_classes_that_labels_do_not_have_are_told_how_to_choose() -> None:
+    found = [str(error) for error in check(compose(["task=change_detection", "source=demo_pairs", "task.classes=[zzz]"]).config)]
+
+    assert any("have no class 'zzz'; known are " in text and "name those to learn in 'task.classes=[...]'" in text for text in found)
+
+
 def _of_the_user(error: GeohydraError, group: str) -> bool:
     """A value that only a user can know; the classes that a source of its own labels brings."""
     if not isinstance(error, ConfigError):

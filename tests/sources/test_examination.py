@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+from pyproj import CRS
 
 from geohydra.sources.examination import told
 from geohydra.sources.files import Files
 from geohydra.sources.footprints import draw
 from geohydra.sources.inspection import Inspection, inspect
-from geohydra.sources.summary import fineness
+from geohydra.sources.summary import crs_name, fineness
 from geohydra.types import Grid, Shape
 
 Write = Callable[..., Path]
@@ -108,3 +109,15 @@ def test_images_with_other_bands_than_most_are_told(tif: Write) -> None:
     found = looked_at(Files(images=f"{tif('a.tif').parent}/*.tif"))
 
     assert "has the bands red, green, blue, other scenes such as a have band1, band2" in str(found.errors[0])
+
+
+@pytest.mark.parametrize(
+    ("crs", "name"),
+    [
+        ("EPSG:32632", "EPSG:32632"),
+        ("+proj=laea +lat_0=52 +lon_0=10 +ellps=GRS80 +units=m", "custom Lambert Azimuthal Equal Area"),
+        (CRS("EPSG:3035").to_wkt(), "ETRS89-extended / LAEA Europe"),
+    ],
+)
+def test_a_crs_that_is_spelled_out_is_told_by_its_name(crs: str, name: str) -> None:
+    assert crs_name(crs) == name

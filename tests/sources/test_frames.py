@@ -111,6 +111,9 @@ def test_frames_are_placed_by_a_file_beside_them(tmp_path: Path) -> None:
     with SceneReader(scene) as reader:
         image = reader.read(Window(0, 0, scene.grid.shape))
 
+    looked = inspect(source, source.lock())
+    assert looked.scenes[0].grid == scene.grid
+    assert tuple(looked.features[scene.id].total_bounds) == (500_002, 5_299_988, 500_008, 5_299_996)
     assert scene.grid.bounds == (500_000, 5_299_960, 500_060, 5_300_000)
     assert (image.pixels == 7).all()
     frame = geopandas.read_parquet(str(scene.labels.uri if scene.labels else ""))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geohydra.sources.bands import told_bands
 from geohydra.sources.files import Files
 from geohydra.sources.inspection import inspect
 from geohydra.types import LockEntry, Scene
@@ -97,3 +98,49 @@ def test_a_source_that_cannot_look_is_told_by_its_lock() -> None:
     source = Elsewhere()
 
     assert inspect(source, source.lock()).rows == [{"scene": "s3://x/a.tif", "verdict": "listed"}]
+
+
+def test_a_scene_is_good_only_with_its_labels(tmp_path: Path, tif: Write, vectors: Write) -> None:
+    for name in ("a", "b"):
+        tif(f"{name}.tif")
+    vectors("a.gpkg", ("raod",))
+    vectors("b.gpkg", ("road",))
+    source = Files(images=f"{tmp_path}/*.tif", labels=f"{tmp_path}/*.gpkg", classes=["road"])
+
+    rows = inspect(source, source.lock()).rows
+
+    assert [row["verdict"] for row in rows if row["scene"] == "a"] == ["labels: has features of the unknown class 'raod' (1)"]
+    assert not any(row["verdict"].startswith("labels") for row in rows if row["scene"] == "b")
+
+
+def test_files_of_one_band_each_are_pointed_to_the_rule_that_joins_them(tmp_path: Path, tif: Write) -> None:
+    for name in ("x_B2", "x_B3"):
+        tif(f"{name}.tif", bands=1, names=(name[-2:],))
+    source = Files(images=f"{tmp_path}/*.tif")
+
+    found = inspect(source, source.lock())
+
+    rule = "(?P<scene>[^/]+)_(?P<band>[^_/]+)[.]"
+    assert [row["scene"] for row in found.rows] == ["x_B2", "x_B3"]
+    assert found.rows[1]["verdict"] == "has the bands B3, other scenes such as x_B2 have B2"
+    assert rule in found.errors[0].hint
+    joined = Files(images=f"{tmp_path}/*.tif", scene=rule)
+    assert [(row["scene"], row["bands"], row["verdict"]) for row in inspect(joined, joined.lock()).rows] == [("x", "B2, B3", "good")]
+
+
+def test_images_of_one_band_at_one_place_are_told(tmp_path: Path, tif: Write) -> None:
+    for name in ("x_B2", "x_B3"):
+        tif(f"{name}.tif", pixels=np.full((1, 64, 64), len(name), np.uint8))
+    tif("elsewhere.tif", bands=1, shift=5_000)
+    source = Files(images=f"{tmp_path}/*.tif")
+
+    (told, *_) = inspect(source, source.lock()).warnings
+
+    assert told.startswith("2 images of one band each lie on the same ground: ")
+
+
+def test_of_very_many_bands_only_some_are_told() -> None:
+    names = [f"band{place}" for place in range(1, 32)]
+
+    assert told_bands(names) == "31 bands band1, band2, band3, band4, band5, band6, band7, ..., band31"
+    assert told_bands(names[:2]) == "bands band1, band2"

@@ -130,6 +130,26 @@ def test_check_tells_the_number_of_acquisitions(tmp_path: Path) -> None:
     (row,) = inspect(source, source.lock()).rows
 
     assert (row["scene"], row["bands"], row["acquisitions"], row["verdict"]) == ("T32", "red", "4", "good")
+    assert row["date"].split(" to ") == [f"{day[:4]}-{day[4:6]}-{day[6:]}" for day in (_DAYS[0], _DAYS[-1])]
+
+
+def test_check_counts_the_dates_that_a_scene_has_already(tmp_path: Path) -> None:
+    _dated(tmp_path)
+    within = Files(images=f"{tmp_path}/T32_*.tif", scene=r"(?P<scene>T32)_(?P<time>\d{8})", bands=["red", "scl"])
+
+    (row,) = inspect(Series(of=within), within.lock()).rows
+
+    assert (row["acquisitions"], row["verdict"]) == ("4", "good")
+
+
+def test_check_tells_scenes_without_a_time_that_are_to_be_joined(tmp_path: Path) -> None:
+    _dated(tmp_path)
+    source = Series(of=Files(images=f"{tmp_path}/T32_*.tif"), place=_PLACE)
+
+    found = inspect(source, source.lock())
+
+    assert [row["verdict"] for row in found.rows] == ["has no time, and cannot be joined with 3 others of T32"]
+    assert len(found.errors) == 1
 
 
 def test_check_tells_where_dates_and_bands_differ(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_file_that_changed_since_the_plan_is_refused(tmp_path: Path) -> None:
     config = files(tmp_path / "in")
     os.utime(path, (1, 1))
 
-    with pytest.raises(DataError, match=r"a\.tif: has changed since the plan was made"):
+    with pytest.raises(DataError, match=r"a\.tif: has changed since it was listed"):
         ingest.run(config, work(tmp_path / "w"))
 
 
