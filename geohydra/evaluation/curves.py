@@ -57,6 +57,20 @@ def curve(positive: NDArray[np.int64], negative: NDArray[np.int64]) -> Curve:
     )
 
 
+def calibration_error(sure: NDArray[np.int64], *, bins: int = 15) -> float:
+    """The expected calibration error (ECE; Guo et al., ICML 2017): how far confidence and accuracy lie apart, over equal bins of
+    confidence, each weighted by its pixels. `sure` counts wrong (0) and right (1) answers by level; NaN where there are none.
+    """
+    total = sure.sum()
+    if not total:
+        return float("nan")
+    confidence = np.arange(sure.shape[1]) / (sure.shape[1] - 1)
+    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    known, right = sure.sum(0), sure[1]
+    gaps = np.bincount(which, weights=right - known * confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / total)
+
+
 def _average_precision(precision: Values, recall: Values) -> float:
     if recall.size == 0:
         return float("nan")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geohydra import pictures
 from geohydra.evaluation import examples
-from geohydra.evaluation.curves import Curve, curve
+from geohydra.evaluation.curves import Curve, calibration_error, curve
 from geohydra.evaluation.scores import Counts, accuracy, class_scores, class_table, confusion_table, headline, mean
 from geohydra.evaluation.streaming import Tally, Truth, compare, read_overview
 from geohydra.types import Shape, Window
@@ -86,6 +86,8 @@ def evaluate(
         work.report.figure(f"{prefix}examples", examples.draw(chosen, names=legend.names, colors=legend.colors, title=title))
     lines = _curves(tallies, legend) if settings.curves else {}
     metrics = headline(matrix, classes) | _curve_report(work.report, lines, prefix=prefix, split=split)
+    if lines:
+        metrics["ece"] = calibration_error(np.sum([tally.sure for tally in tallies.values()], axis=0))
     _say(work, split, metrics)
     return {"metrics": metrics, "thresholds": {name: line.best[0] for name, line in lines.items() if np.isfinite(line.best[0])}}
 

@@ -24,13 +24,15 @@ _CHUNK = 1 << 17
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What was counted: pixels `(truth, prediction)`, and by class, whether they are of it, and level of probability.
+    """What was counted: pixels `(truth, prediction)`; by class, whether they are of it, and level of probability; and by whether the
+    answer is right, and level of probability of the answer.
 
     `overview` is every `step`-th row and column of the truth as it was compared; IGNORE elsewhere.
     """
 
     matrix: NDArray[np.int64]
     levels: NDArray[np.int64]
+    sure: NDArray[np.int64]
     overview: NDArray[np.uint8]
     step: int
 
@@ -53,16 +55,18 @@ def compare(
     overview = np.full((-(-shape.rows // step), -(-shape.cols // step)), IGNORE, np.uint8)
     matrix = np.zeros((classes, classes), np.int64)
     levels = np.zeros((classes, 2, LEVELS + 1), np.int64)
+    sure = np.zeros((2, LEVELS + 1), np.int64)
     with _opened(classes_file, shape) as predicted, _opened(probabilities_file, shape) as probabilities:
         for box, region in tiles(shape, windows, _TILE):
             labels = truth(box)
             if region is not None:
                 labels = np.where(region, labels, np.uint8(IGNORE))
             _thin(labels, box, overview, step)
-            matrix += joint(labels, _read(predicted, 1, box), classes)
+            answers = _read(predicted, 1, box)
+            matrix += joint(labels, answers, classes)
             if probabilities is not None:
-                _count_levels(levels, labels, probabilities, box)
-    return Tally(matrix, levels, overview, step)
+                _count_levels(levels, sure, labels, answers, probabilities, box)
+    return Tally(matrix, levels, sure, overview, step)
 
 
 def tiles(shape: Shape, windows: Sequence[Window], size: Shape) -> Iterator[tuple[Window, NDArray[np.bool_] | None]]:
@@ -111,7 +115,14 @@ def _bincount(codes: NDArray[Any], size: int) -> NDArray[np.int64]:
     return counts
 
 
-def _count_levels(levels: NDArray[np.int64], labels: NDArray[np.uint8], probabilities: Any, box: Window) -> None:
+def _count_levels(
+    levels: NDArray[np.int64],
+    sure: NDArray[np.int64],
+    labels: NDArray[np.uint8],
+    answers: NDArray[np.uint8],
+    probabilities: Any,
+    box: Window,
+) -> None:
     classes = len(levels)
     table = np.zeros(256, np.uint16)
     for place in range(classes):
@@ -120,6 +131,9 @@ def _count_levels(levels: NDArray[np.int64], labels: NDArray[np.uint8], probabil
         counts = _bincount(table[labels] + level, 3 * 256).reshape(3, 256)
         levels[place, 0] += counts[1, : LEVELS + 1]
         levels[place, 1] += counts[0, : LEVELS + 1]
+        chosen = (answers == place) & (labels < classes) & (level <= LEVELS)
+        right = (labels[chosen] == place).astype(np.int64)
+        sure += np.bincount(right * (LEVELS + 1) + level[chosen], minlength=2 * (LEVELS + 1)).reshape(2, LEVELS + 1)
 
 
 def _levels(pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from geohydra.evaluation.curves import LEVELS, Curve, curve
+from geohydra.evaluation.curves import LEVELS, Curve, calibration_error, curve
 
 
 def curve_of(truth: np.ndarray, level: np.ndarray) -> Curve:
@@ -51,3 +52,23 @@ def test_a_class_without_pixels_has_no_areas() -> None:
     assert math.isnan(ours.average_precision)
     assert math.isnan(ours.auroc)
     assert math.isnan(ours.best[0])
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10_000), classes=st.integers(2, 5))
+def test_the_calibration_error_equals_that_of_torchmetrics(seed: int, classes: int) -> None:
+    import torch
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    draw = np.random.default_rng(seed)
+    chances = draw.dirichlet(np.full(classes, 0.5), 400)
+    level = np.rint(chances * LEVELS).astype(int)
+    answer, truth = level.argmax(1), draw.integers(0, classes, 400)
+    best = level.max(1)
+    sure = np.zeros((2, LEVELS + 1), np.int64)
+    np.add.at(sure, ((answer == truth).astype(int), best), 1)
+    given_levels = torch.from_numpy(level / LEVELS)
+
+    expected = multiclass_calibration_error(given_levels, torch.from_numpy(truth), num_classes=classes, n_bins=15, validate_args=False)
+
+    assert calibration_error(sure) == pytest.approx(float(expected), abs=1e-5)
