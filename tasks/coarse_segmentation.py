@@ -85,11 +85,11 @@ class CoarseSegmentation:
         """How much of each cell of a window is of each class, float32 `(class, row, col)`, and where that is known `(row, col)`."""
         import torch
 
-        from geohydra.training.cells import fractions
+        from geohydra.raster.cells import fractions
 
-        mask = torch.from_numpy(self.target(ground, window.times(self.cell))["mask"])
-        shares, known = fractions(mask[None], mask[None] != IGNORE, classes=len(self.classes), cell=self.cell)
-        return shares[0], known[0]
+        mask = self.target(ground, window.times(self.cell))["mask"]
+        shares = torch.from_numpy(fractions(mask, self.cell, classes=len(self.classes)))
+        return shares, shares.sum(0) > 0
 
     def network(self, model: Model, *, channels: int) -> torch.nn.Module:
         """The model with one output channel a class."""

@@ -1,11 +1,11 @@
-"""Coarse cells of a class mask: how many pixels of each class, their shares, and the class that has most of them."""
+"""Coarse cells of a class mask: how many pixels of each class they have, and their shares."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geohydra.types import IGNORE, Shape
+from geohydra.types import Shape
 
 
 def counts(mask: NDArray[np.uint8], cell: Shape, *, classes: int) -> NDArray[np.int64]:
@@ -26,14 +26,3 @@ def fractions(mask: NDArray[np.uint8], cell: Shape, *, classes: int) -> NDArray[
     total = found.sum(axis=0)
     shares: NDArray[np.float64] = np.divide(found, total, out=np.zeros(found.shape), where=total > 0)
     return shares.astype(np.float32)
-
-
-def majority(mask: NDArray[np.uint8], cell: Shape, *, classes: int, known: float = 0.0) -> NDArray[np.uint8]:
-    """The class `(row, col)` that most pixels of a cell have, the lower id of equals.
-
-    IGNORE where no pixel is known, or less than the share `known` of the cell's pixels.
-    """
-    found = counts(mask, cell, classes=classes)
-    whole = counts(np.zeros_like(mask), cell, classes=1)[0]
-    total = found.sum(axis=0)
-    return np.where((total > 0) & (total >= known * whole), found.argmax(axis=0), IGNORE).astype(np.uint8)

@@ -56,6 +56,19 @@ def test_fractions_are_shares_of_the_known_pixels_of_a_cell(seed: int, cell: int
         assert shares[0, :, row, col].tolist() == pytest.approx(expected, abs=1e-5)
 
 
+@given(seed=st.integers(0, 1000), cell=st.sampled_from([2, 4, 8]), rows=st.integers(1, 3), cols=st.integers(1, 3))
+def test_training_and_evaluation_sum_up_cells_alike(seed: int, cell: int, rows: int, cols: int) -> None:
+    mask = np.random.default_rng(seed).choice([0, 1, 2, IGNORE], (rows * cell, cols * cell)).astype(np.uint8)
+    task = CoarseSegmentation(classes=["water", "road"], cell=cell)  # type: ignore[arg-type]
+
+    ours, known = task.fractions(Ground(mask), Window(0, 0, Shape(rows, cols)))
+    given = torch.from_numpy(mask)[None]
+    shares, also = fractions(given, given != IGNORE, classes=3, cell=Shape(cell, cell))
+
+    assert torch.allclose(ours, shares[0], atol=1e-5)
+    assert (known == also[0]).all()
+
+
 def test_a_cell_is_of_the_label_that_covers_most_of_it_if_that_is_enough() -> None:
     ids = np.zeros((4, 8), np.uint8)
     ids[:, :1] = 1

@@ -10,7 +10,7 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geohydra.raster.cells import counts, fractions, majority
+from geohydra.raster.cells import counts, fractions
 from geohydra.types import IGNORE, Grid, Shape, Window, tile_windows
 from geohydra.vector.labels import VectorGround
 
@@ -139,10 +139,3 @@ def test_cells_sum_to_the_counts_of_the_mask(tmp_path: Path, shapes: list, windo
     assert found.shape[1:] == (-(-mask.shape[0] // rows), -(-mask.shape[1] // cols))
     shares = fractions(mask, Shape(rows, cols), classes=3)
     np.testing.assert_allclose(shares.sum(axis=0), found.sum(axis=0) > 0, atol=1e-5)
-
-
-def test_a_cell_takes_the_class_of_most_of_its_known_pixels() -> None:
-    mask = np.array([[0, 1, IGNORE, IGNORE], [1, 1, IGNORE, 2]], np.uint8)
-
-    assert majority(mask, Shape(2, 2), classes=3).tolist() == [[1, 2]]
-    assert majority(mask, Shape(2, 2), classes=3, known=0.5).tolist() == [[1, IGNORE]]
