@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from geohydra.types import Grid, Image, Scene, Shape, Window
+from geohydra.types import PIXEL, Grid, Image, Scene, Shape, Window
 
 if TYPE_CHECKING:
     import torch
 
     from geohydra.report import Report
     from geohydra.work import Work
-
-PIXEL = Shape(1, 1)
 
 Target = Mapping[str, NDArray[Any]]
 """What is to be learnt from one chip, by name; the same names, dtypes and shapes for every chip of a task."""

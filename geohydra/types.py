@@ -39,6 +39,9 @@ class Shape:
         return self.rows * self.cols
 
 
+PIXEL = Shape(1, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A rectangle of pixels: its upper left corner and its shape. It may reach beyond its image."""

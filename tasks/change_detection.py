@@ -77,21 +77,9 @@ class ChangeDetection(SemanticSegmentation):
 
     def predict(self, scene: Scene, trained: Trained, settings: Any, out: Path, work: Work) -> dict[str, Any]:
         """A map of changes, by choice probabilities and polygons; the polygons tell both dates."""
-        from geohydra.prediction.dense import predict_scene
-
         dates = {f"date_{name}": scene.properties.get(f"geohydra:{name}") for name in ("before", "after")}
         told = {key: str(value)[:10] for key, value in dates.items() if value}
-        return told | predict_scene(
-            scene,
-            trained,
-            settings,
-            out=out,
-            work=work,
-            classes=self.classes,
-            colors=self.colors,
-            background=self.background,
-            columns=told,
-        )
+        return told | self._predicted(scene, trained, settings, out, work, columns=told)
 
     def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
         """Scores, curves and pictures of the pixels of a split."""

@@ -10,18 +10,18 @@ import numpy as np
 from pydantic import Field
 
 from geohydra.errors import ConfigError, GeohydraError
-from geohydra.tasks.semantic_segmentation import Color, DenseReview, DenseScores, Name, check_names
-from geohydra.types import IGNORE, Scene, Shape, Window
+from geohydra.tasks.semantic_segmentation import Color, DenseReview, DenseScores, Name, OfClasses
+from geohydra.types import IGNORE, PIXEL, Scene, Shape, Window
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from geohydra.task import Batch, Ground, Model, Pair, Target, Trained
+    from geohydra.task import Batch, Ground, Pair, Target, Trained
     from geohydra.work import Work
 
 
-class Classification:
+class Classification(OfClasses):
     """One class for each chip: of the labels that cover `min_share` of what is known of it, the one that covers most.
 
     `classes`: the labels to learn. `background`: what a chip without such a label is; null where that is unknown: then it counts neither
@@ -39,15 +39,8 @@ class Classification:
         colors: dict[str, Color] | None = None,
         min_share: Annotated[float, Field(ge=0, le=1)] = 0.0,
     ) -> None:
-        self.background = background
-        self.labels = tuple(classes)
-        self.classes = self.labels if background is None else (background, *self.labels)
-        self.ignore = tuple(ignore or ())
-        self.colors: Mapping[str, str] = dict(colors or {})
+        super().__init__(classes=classes, background=background, ignore=ignore, colors=colors)
         self.min_share = min_share
-        check_names(self)
-        ids = {name: place for place, name in enumerate(self.classes) if name != background}
-        self.ids = ids | dict.fromkeys(self.ignore, IGNORE)
 
     def check(self, parts: Mapping[str, Any]) -> Iterator[GeohydraError]:
         """The network must answer once for an image."""
@@ -56,18 +49,11 @@ class Classification:
 
     def target(self, ground: Ground, window: Window) -> Target:
         """`label`: the class id of the window, uint8 `(1,)`; IGNORE where it is unknown."""
-        return {"label": np.array([self._label(ground, window)], np.uint8)}
+        return {"label": self._labels(ground, window, window.shape).reshape(1)}
 
     def truth(self, ground: Ground, window: Window, *, cell: Shape) -> NDArray[np.uint8]:
         """Class ids of a window of cells, uint8 `(row, col)`."""
-        found = np.empty((window.shape.rows, window.shape.cols), np.uint8)
-        for row, col in np.ndindex(found.shape):
-            found[row, col] = self._label(ground, Window(window.row + row, window.col + col, Shape(1, 1)).times(cell))
-        return found
-
-    def network(self, model: Model, *, channels: int) -> torch.nn.Module:
-        """The model with one output a class."""
-        return model.build(channels=channels, classes=len(self.classes))
+        return self._labels(ground, window.times(cell), cell)
 
     def loss(self, loss: Any, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The loss over chips of which something was measured and whose class is known."""
@@ -84,19 +70,9 @@ class Classification:
 
     def predict(self, scene: Scene, trained: Trained, settings: Any, out: Path, work: Work) -> dict[str, Any]:
         """A class for each cell, cells being as large as the chips that the network has learnt from: a coarse map, and squares."""
-        from geohydra.prediction.dense import Tiling, predict_scene
+        from geohydra.prediction.dense import Tiling
 
-        return predict_scene(
-            scene,
-            trained,
-            settings,
-            out=out,
-            work=work,
-            classes=self.classes,
-            colors=self.colors,
-            background=self.background,
-            tiling=Tiling(Shape(*trained.details["chip"]), Shape(1, 1), 0.0),
-        )
+        return self._predicted(scene, trained, settings, out, work, tiling=Tiling(Shape(*trained.details["chip"]), PIXEL, 0.0))
 
     def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
         """Scores, curves and pictures of the cells of a split."""
@@ -108,14 +84,18 @@ class Classification:
         cell = _cell(pairs[0], probe(str(pairs[0].file("classes")), allow_no_crs=True).grid)
         return evaluate(_OfCells(self, cell), pairs, split=split, settings=settings, work=work, cell=cell)
 
-    def _label(self, ground: Ground, window: Window) -> int:
+    def _labels(self, ground: Ground, window: Window, cell: Shape) -> NDArray[np.uint8]:
+        """Class ids of the cells of a window of pixels, uint8 `(row, col)`; the mask is made once for all of them."""
+        from geohydra.raster.cells import counts
+
         mask = ground.mask(window, ids=self.ids, background=len(self.classes))
-        counts = np.bincount(mask.ravel(), minlength=256)[: len(self.classes) + 1]
+        found = counts(mask, cell, classes=len(self.classes) + 1)
+        total = found.sum(axis=0)
         first = 0 if self.background is None else 1
-        best = first + int(counts[first:-1].argmax())
-        if counts.sum() and counts[best] and counts[best] >= self.min_share * counts.sum():
-            return best
-        return IGNORE if self.background is None or not counts.sum() else 0
+        most = found[first:-1].max(axis=0)
+        enough = (most > 0) & (most >= self.min_share * total)
+        rest = np.where((total > 0) & (self.background is not None), 0, IGNORE)
+        return np.where(enough, found[first:-1].argmax(axis=0) + first, rest).astype(np.uint8)
 
 
 class _OfCells:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from geohydra.errors import ConfigError, GeohydraError
-from geohydra.tasks.semantic_segmentation import Color, DenseReview, DenseScores, Name, check_names
+from geohydra.tasks.semantic_segmentation import Color, DenseReview, DenseScores, Name, OfClasses
 from geohydra.types import IGNORE, Scene, Shape, Window
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geohydra.report import Report
-    from geohydra.task import Batch, Ground, Model, Pair, Review, Scores, Target, Trained
+    from geohydra.task import Batch, Ground, Pair, Review, Scores, Target, Trained
     from geohydra.work import Work
 
     Shares = Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]
     """Of a batch: fractions `(n, class, row, col)` of cells, and where they are known `(n, row, col)`."""
 
 
-class CoarseSegmentation:
+class CoarseSegmentation(OfClasses):
     """One answer for each cell.
 
     `classes`, `background`, `ignore` and `colors` are as in semantic segmentation. `cell`: pixels of a cell on a side. `predict`: "class"
@@ -44,17 +44,10 @@ class CoarseSegmentation:
         predict: Literal["class", "fraction"] = "class",
         min_share: Annotated[float, Field(ge=0, le=1)] = 0.25,
     ) -> None:
-        self.background = background
-        self.labels = tuple(classes)
-        self.classes = self.labels if background is None else (background, *self.labels)
-        self.ignore = tuple(ignore or ())
-        self.colors: Mapping[str, str] = dict(colors or {})
+        super().__init__(classes=classes, background=background, ignore=ignore, colors=colors)
         self.cell = Shape(cell, cell)
         self.kind = predict
         self.min_share = min_share
-        check_names(self)
-        ids = {name: place for place, name in enumerate(self.classes) if name != background}
-        self.ids = ids | dict.fromkeys(self.ignore, IGNORE)
 
     @property
     def monitor(self) -> str:
@@ -72,7 +65,7 @@ class CoarseSegmentation:
 
     def target(self, ground: Ground, window: Window) -> Target:
         """`mask`: class ids of pixels, uint8 `(row, col)`; cells are summed up while training."""
-        return {"mask": ground.mask(window, ids=self.ids, background=IGNORE if self.background is None else 0)}
+        return {"mask": self._mask(ground, window)}
 
     def truth(self, ground: Ground, window: Window) -> NDArray[np.uint8]:
         """Class ids of a window of cells, uint8 `(row, col)`; IGNORE where nothing is known."""
@@ -87,13 +80,9 @@ class CoarseSegmentation:
 
         from geohydra.raster.cells import fractions
 
-        mask = self.target(ground, window.times(self.cell))["mask"]
+        mask = self._mask(ground, window.times(self.cell))
         shares = torch.from_numpy(fractions(mask, self.cell, classes=len(self.classes)))
         return shares, shares.sum(0) > 0
-
-    def network(self, model: Model, *, channels: int) -> torch.nn.Module:
-        """The model with one output channel a class."""
-        return model.build(channels=channels, classes=len(self.classes))
 
     def loss(self, loss: Any, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The loss over cells of which something was measured and is labelled."""
@@ -114,21 +103,10 @@ class CoarseSegmentation:
 
     def predict(self, scene: Scene, trained: Trained, settings: Any, out: Path, work: Work) -> dict[str, Any]:
         """A coarse class map, fractions or probabilities, and the cells that are not background as squares."""
-        from geohydra.prediction.dense import Tiling, predict_scene
+        from geohydra.prediction.dense import Tiling
 
         cells = Shape(max(1, settings.window // self.cell.rows), max(1, settings.window // self.cell.cols))
-        tiling = Tiling(self.cell, cells, settings.overlap)
-        return predict_scene(
-            scene,
-            trained,
-            settings,
-            out=out,
-            work=work,
-            classes=self.classes,
-            colors=self.colors,
-            background=self.background,
-            tiling=tiling,
-        )
+        return self._predicted(scene, trained, settings, out, work, tiling=Tiling(self.cell, cells, settings.overlap))
 
     def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
         """Scores, curves and pictures of the cells of a split; of fractions also how far they are off."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from geohydra.prediction.dense import Tiling
     from geohydra.report import Report
     from geohydra.task import Batch, Ground, Model, Pair, Target, Trained
     from geohydra.work import Work
@@ -25,7 +26,58 @@ Name = Annotated[str, Field(min_length=1)]
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
-class SemanticSegmentation:
+class OfClasses:
+    """A task that answers with one of its classes: their names and ids, and what is the same for every one of them."""
+
+    def __init__(
+        self, *, classes: Sequence[str], background: str | None, ignore: Sequence[str] | None, colors: Mapping[str, str] | None
+    ) -> None:
+        self.background = background
+        self.labels = tuple(classes)
+        self.classes = self.labels if background is None else (background, *self.labels)
+        self.ignore = tuple(ignore or ())
+        self.colors: Mapping[str, str] = dict(colors or {})
+        check_names(self)
+        ids = {name: place for place, name in enumerate(self.classes) if name != background}
+        self.ids = ids | dict.fromkeys(self.ignore, IGNORE)
+
+    def network(self, model: Model, *, channels: int) -> torch.nn.Module:
+        """The model with one output channel a class."""
+        return model.build(channels=channels, classes=len(self.classes))
+
+    def _mask(self, ground: Ground, window: Window) -> NDArray[np.uint8]:
+        """Class ids of pixels, uint8 `(row, col)`; IGNORE where nothing is known."""
+        return ground.mask(window, ids=self.ids, background=IGNORE if self.background is None else 0)
+
+    def _predicted(
+        self,
+        scene: Scene,
+        trained: Trained,
+        settings: Any,
+        out: Path,
+        work: Work,
+        *,
+        tiling: Tiling | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """See geohydra.prediction.dense.predict_scene."""
+        from geohydra.prediction.dense import predict_scene
+
+        return predict_scene(
+            scene,
+            trained,
+            settings,
+            out=out,
+            work=work,
+            classes=self.classes,
+            colors=self.colors,
+            background=self.background,
+            tiling=tiling,
+            columns=columns,
+        )
+
+
+class SemanticSegmentation(OfClasses):
     """One class for each pixel.
 
     `classes`: the labels to learn; where two cover a pixel, the later one lies above. `background`: what a pixel without a
@@ -44,14 +96,7 @@ class SemanticSegmentation:
         ignore: list[Name] | None = None,
         colors: dict[str, Color] | None = None,
     ) -> None:
-        self.background = background
-        self.labels = tuple(classes)
-        self.classes = self.labels if background is None else (background, *self.labels)
-        self.ignore = tuple(ignore or ())
-        self.colors: Mapping[str, str] = dict(colors or {})
-        check_names(self)
-        ids = {name: place for place, name in enumerate(self.classes) if name != background}
-        self.ids = ids | dict.fromkeys(self.ignore, IGNORE)
+        super().__init__(classes=classes, background=background, ignore=ignore, colors=colors)
 
     def check(self, parts: Mapping[str, Any]) -> Iterator[GeohydraError]:
         """The network must answer for every pixel of as many images as the task shows."""
@@ -63,16 +108,11 @@ class SemanticSegmentation:
 
     def target(self, ground: Ground, window: Window) -> Target:
         """`mask`: class ids, uint8 `(row, col)`; IGNORE where nothing is known."""
-        return {"mask": ground.mask(window, ids=self.ids, background=IGNORE if self.background is None else 0)}
+        return {"mask": self._mask(ground, window)}
 
     def truth(self, ground: Ground, window: Window) -> NDArray[np.uint8]:
         """The same, as evaluate asks for it."""
-        mask: NDArray[np.uint8] = self.target(ground, window)["mask"]
-        return mask
-
-    def network(self, model: Model, *, channels: int) -> torch.nn.Module:
-        """The model with one output channel a class."""
-        return model.build(channels=channels, classes=len(self.classes))
+        return self._mask(ground, window)
 
     def loss(self, loss: Any, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The loss over pixels that were measured and are labelled."""
@@ -89,11 +129,7 @@ class SemanticSegmentation:
 
     def predict(self, scene: Scene, trained: Trained, settings: Any, out: Path, work: Work) -> dict[str, Any]:
         """A class map, and by choice probabilities and polygons."""
-        from geohydra.prediction.dense import predict_scene
-
-        return predict_scene(
-            scene, trained, settings, out=out, work=work, classes=self.classes, colors=self.colors, background=self.background
-        )
+        return self._predicted(scene, trained, settings, out, work)
 
     def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
         """Scores, curves and pictures of the pixels of a split."""

@@ -15,7 +15,7 @@ from geohydra.evaluation import examples
 from geohydra.evaluation.curves import Curve, calibration_error, curve
 from geohydra.evaluation.scores import Counts, accuracy, class_scores, class_table, confusion_table, headline, mean
 from geohydra.evaluation.streaming import Tally, Truth, compare, read_overview
-from geohydra.types import Shape, Window
+from geohydra.types import PIXEL, Shape, Window
 
 if TYPE_CHECKING:
     from geohydra.evaluation.settings import Evaluation
@@ -40,7 +40,6 @@ class DenseTask(Protocol):
 
 
 _MAP = 600
-PIXEL = Shape(1, 1)
 
 
 @dataclass(frozen=True, slots=True)

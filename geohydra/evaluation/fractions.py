@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
+from geohydra.evaluation.scores import Values, mean
 
 if TYPE_CHECKING:
     import torch
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from geohydra.task import Ground, Pair
     from geohydra.types import Shape, Window
     from geohydra.work import Work
-
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class Moments:
 def fraction_scores(moments: Moments, names: Sequence[str]) -> dict[str, float]:
     """Means over classes, R2 of each, and the error of the trivial answer: the mean fraction everywhere (whose R2 is 0)."""
     trivial = np.sqrt(np.maximum(moments.spread, 0) / moments.cells) if moments.cells else np.full(len(names), np.nan)
-    values = {"rmse": _mean(moments.rmse), "mae": _mean(moments.mae), "r2": _mean(moments.r2), "baseline_rmse": _mean(trivial)}
+    values = {"rmse": mean(moments.rmse), "mae": mean(moments.mae), "r2": mean(moments.r2), "baseline_rmse": mean(trivial)}
     return values | {f"r2/{name}": float(value) for name, value in zip(names, moments.r2, strict=True)}
 
 
@@ -136,8 +135,3 @@ def _of_scene(task: FractionTask, pair: Pair) -> Moments:
             chosen = known & measured & (True if region is None else region)
             total += Moments.of(shares[:, chosen].astype(np.float64), levels[:, chosen] * float(dataset.scales[0]))
     return total
-
-
-def _mean(values: Values) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else float("nan")

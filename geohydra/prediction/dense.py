@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from geohydra import pictures
 from geohydra.errors import ConfigError, DataError
-from geohydra.types import Shape
+from geohydra.types import PIXEL, Shape
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _AHEAD = 2
 _BEHIND = 1
 _PICTURE = 700
-PIXEL = Shape(1, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,13 @@ from geohydra.raster.read import gdal_env
 from geohydra.raster.series import open_image
 from geohydra.raster.windows import WindowPlan
 from geohydra.task import Trained
-from geohydra.types import Scene, Shape, Window
+from geohydra.types import PIXEL, Scene, Shape, Window
 
-PIXEL = Shape(1, 1)
 _LONGEST = 4096
 """Columns that are read at once: memory for pixels does not grow with wider scenes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """Neighbouring windows of one row of windows: `cols` are their places, `left` is the first column, in cells.
 

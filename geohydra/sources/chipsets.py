@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,6 +12,7 @@ from geohydra import storage
 from geohydra.errors import ConfigError
 from geohydra.sources.chipset_formats import Layout
 from geohydra.sources.inspection import Inspection
+from geohydra.sources.rules import compiled
 from geohydra.types import LockEntry, Scene
 
 if TYPE_CHECKING:
@@ -60,7 +60,11 @@ class Chips:
             raise ConfigError("split_lists", "splits are told twice", "leave source.split or source.split_lists out")
         self._images = (images,) if isinstance(images, str) else tuple(images)
         self._layout: Layout | None = labels
-        self._split, self._split_names, self._split_lists = _compiled(split), split_names or {}, split_lists or {}
+        self._split, self._split_names, self._split_lists = (
+            compiled(split, group="split", example="/(?P<split>train|val|test)/"),
+            split_names or {},
+            split_lists or {},
+        )
         self._mapping = None if class_mapping is None else {str(key): name for key, name in class_mapping.items()}
         self._classes = tuple(classes) if classes else None
         self._bands: Names | dict[str, int | str] | None = bands
@@ -101,16 +105,3 @@ class Chips:
         reading = Reading(self._bands, self._nodata, self._crs, self._allow_no_crs)
         splits = SplitRule(self._split, self._split_names, self._split_lists)
         return ChipScenes(self._images, reading, self._layout, ClassNames(self._mapping, self._classes), splits)
-
-
-def _compiled(rule: str | None) -> re.Pattern[str] | None:
-    if rule is None:
-        return None
-    hint = "such as /(?P<split>train|val|test)/"
-    try:
-        compiled = re.compile(rule)
-    except re.error as cause:
-        raise ConfigError("split", f"is no regular expression ({cause})", hint) from cause
-    if "split" not in compiled.groupindex:
-        raise ConfigError("split", "needs a group of the name `split`", hint)
-    return compiled

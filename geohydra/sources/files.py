@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,6 +17,7 @@ from geohydra.sources.grids import TargetGrid
 from geohydra.sources.inspection import Inspection
 from geohydra.sources.label_rules import Case, Metres, Names, label_rules, several
 from geohydra.sources.pairing import Mosaic
+from geohydra.sources.rules import compiled
 from geohydra.types import LockEntry, Resampling, Scene
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Files:
     ) -> None:
         self._images = several(images)
         self._labels = several(labels)
-        self._rule = _compiled(scene)
+        self._rule = compiled(scene, group="scene", example=r"(?P<scene>[^/]+)_(?P<band>B\d+)")
         self._bands: Names | dict[str, int | str] | None = bands
         self._label_rules = label_rules(
             class_property=class_property,
@@ -197,18 +197,6 @@ class Files:
                 raise ConfigError(f"{key}.{name}", "is none of the bands", near(name, self.bands))
         if self._reference and self._reference not in self.bands:
             raise ConfigError("reference", f"{self._reference!r} is none of the bands", near(self._reference, self.bands))
-
-
-def _compiled(rule: str | None) -> re.Pattern[str] | None:
-    if rule is None:
-        return None
-    try:
-        compiled = re.compile(rule)
-    except re.error as cause:
-        raise ConfigError("scene", f"is no regular expression ({cause})", "such as (?P<scene>[^/]+)_(?P<band>B\\d+)") from cause
-    if "scene" not in compiled.groupindex:
-        raise ConfigError("scene", "needs a group of the name `scene`", "such as (?P<scene>[^/]+)_(?P<band>B\\d+)")
-    return compiled
 
 
 def _sidecars(labels: Sequence[LockEntry]) -> Iterator[LockEntry]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,8 @@ from pydantic import Field
 from geohydra import storage
 from geohydra.errors import ConfigError
 from geohydra.sources.inspection import Inspection
+from geohydra.sources.label_rules import several
+from geohydra.sources.rules import compiled
 from geohydra.types import LockEntry, Scene
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class Frames:
         classes: Names | None = None,
         placement: str | None = None,
     ) -> None:
-        self._images, self._video, self._tracks = _several(images), _several(video), _several(tracks)
-        self._rule = _compiled(sequence)
+        self._images, self._video, self._tracks = several(images), several(video), several(tracks)
+        self._rule = compiled(sequence, group="sequence", example=r"(?P<sequence>[^/]+)/img/(?P<frame>\d+)")
         self._whole = scene == "sequence"
         self._every, self._fps, self._start = every, fps, _moment(start)
         self._bands: list[str] | None = bands
@@ -102,25 +103,6 @@ class Frames:
         clock = Clock(self._fps, self._start, self._every)
         names = ClassNames(self._mapping, self._classes)
         return FrameScenes(self._rule, clock, self._bands, names, whole=self._whole, video=bool(self._video), placement=self._placement)
-
-
-def _several(patterns: str | list[str] | None) -> tuple[str, ...]:
-    if patterns is None:
-        return ()
-    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
-
-
-def _compiled(rule: str | None) -> re.Pattern[str] | None:
-    if rule is None:
-        return None
-    hint = "such as (?P<sequence>[^/]+)/img/(?P<frame>\\d+)"
-    try:
-        compiled = re.compile(rule)
-    except re.error as cause:
-        raise ConfigError("sequence", f"is no regular expression ({cause})", hint) from cause
-    if "sequence" not in compiled.groupindex:
-        raise ConfigError("sequence", "needs a group of the name `sequence`", hint)
-    return compiled
 
 
 def _moment(text: str | None) -> datetime | None:

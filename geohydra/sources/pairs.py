@@ -14,6 +14,7 @@ from pydantic import Field
 from geohydra.errors import ConfigError, DataError, GeohydraError
 from geohydra.sources.files import Files
 from geohydra.sources.inspection import Inspection
+from geohydra.sources.rules import compiled
 from geohydra.types import LockEntry, Scene
 
 Names = Annotated[list[str], Field(min_length=1)]
@@ -65,7 +66,7 @@ class Pairs:
         self._patterns = tuple([before] if isinstance(before, str) else before), tuple([after] if isinstance(after, str) else after)
         self._rule = re.compile(scene) if scene else None
         self._times = _moments(times)
-        self._split = _compiled(split)
+        self._split = compiled(split, group="split", example="/(?P<split>train|val|test)/")
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -171,15 +172,3 @@ def _moments(times: Sequence[str] | None) -> tuple[datetime, datetime] | None:
     if first >= second:
         raise ConfigError("times", "the time before is not before the one after", "exchange them")
     return first, second
-
-
-def _compiled(rule: str | None) -> re.Pattern[str] | None:
-    if rule is None:
-        return None
-    try:
-        compiled = re.compile(rule)
-    except re.error as cause:
-        raise ConfigError("split", f"is no regular expression ({cause})", "such as /(?P<split>train|val|test)/") from cause
-    if "split" not in compiled.groupindex:
-        raise ConfigError("split", "needs a group of the name `split`", "such as /(?P<split>train|val|test)/")
-    return compiled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from geohydra.errors import ConfigError
 from geohydra.raster.clouds import CloudMask
 from geohydra.source import Source
 from geohydra.sources.inspection import Inspection, inspect
+from geohydra.sources.rules import compiled
 from geohydra.types import LockEntry, Scene
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Series:
             raise ConfigError("clouds", f"{clouds!r} is no mask of clouds", "choose one with source/clouds=sentinel2")
         self._of: Source = of
         self._clouds: CloudMask | None = clouds
-        self._rule = _compiled(place)
+        self._rule = compiled(place, group="place", example=r"(?P<place>T\d\d\w+)")
         self._dates, self._band = dates, band
         self._first, self._last = _day(start, "start"), _day(stop, "stop", end=True)
         self._months = frozenset(months or range(1, 13))
@@ -134,18 +134,6 @@ class Series:
             from geohydra.raster.composites import check_composite
 
             check_composite(self._composite, self.bands, where="composite")
-
-
-def _compiled(rule: str | None) -> re.Pattern[str] | None:
-    if rule is None:
-        return None
-    try:
-        compiled = re.compile(rule)
-    except re.error as cause:
-        raise ConfigError("place", f"is no regular expression ({cause})", "such as (?P<place>T\\d\\d\\w+)") from cause
-    if "place" not in compiled.groupindex:
-        raise ConfigError("place", "needs a group of the name `place`", "such as (?P<place>T\\d\\d\\w+)")
-    return compiled
 
 
 def _day(text: str | None, where: str, *, end: bool = False) -> datetime | None:

@@ -60,12 +60,12 @@ def overrides(places: Sequence[str], given: Sequence[str]) -> list[str]:
         bundle = _registered(places[0], given) if places[0].startswith("models:/") else places[0]
         words.append(f"bundle.uri={quoted(bundle)}")
         bands = [] if "source.bands" in keys else _bands(bundle)
-        if places[1:] and bands != _of_one_image(bands):
+        one = _of_one_image(bands)
+        if places[1:] and bands != one:
             hint = "geohydra predict BUNDLE source=pairs source.before='A/*.tif' source.after='B/*.tif' -o FOLDER"
             raise ConfigError("predict", "this model compares two images of each place", hint)
-        bands = _of_one_image(bands)
-        if bands:
-            words.append(f"source.bands=[{','.join(quoted(band) for band in bands)}]")
+        if one:
+            words.append(f"source.bands=[{','.join(quoted(band) for band in one)}]")
     elif "bundle.uri" not in keys:
         raise ConfigError("predict", "a bundle is needed", "geohydra predict BUNDLE 'images/*.tif' -o FOLDER")
     if places[1:]:
