@@ -6,11 +6,11 @@ import torch inside functions, so that `check` and `plan` stay fast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,58 @@ if TYPE_CHECKING:
     from geohydra.report import Report
     from geohydra.work import Work
 
-Target = Mapping[str, NDArray[Any]]
-"""What is to be learnt from one chip, by name; the same names, dtypes and shapes for every chip of a task."""
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A part of a target with a row for each object: how many there are differs from chip to chip.
+
+    kind "boxes": float `(n, 4)`, `(top, left, bottom, right)` in pixels of the chip, from edge to edge. "points": float `(n, k, 2)`,
+    rows and columns in the same way. These move along where a chip is turned or warped. "plain": anything else `(n, ...)`.
+    In a batch all chips have as many rows as the longest: the rest is NaN, or -1 where numbers are whole.
+    """
+
+    values: NDArray[Any]
+    kind: Literal["plain", "boxes", "points"] = "plain"
+
+
+Target = Mapping[str, NDArray[Any] | Rows]
+"""What is to be learnt from one chip, by name; the same names, dtypes and shapes for every chip of a task, less the length of rows."""
 
 Batch = Mapping[str, "torch.Tensor"]
 """`image` float32 (n, band, row, col), normalised, 0 where not valid; `valid` bool (n, row, col); the target's names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Objects that were found in a scene, a row each.
+
+    `boxes` float64 (n, 4): `(top, left, bottom, right)` in pixels of the scene, from edge to edge. `scores` float32 (n): 0 to 1.
+    `classes` int64 (n): places in the classes of the task, from 0. `corners` float64 (n, k, 2), where objects have an outline of k corners
+    (4 for oriented boxes): rows and columns in the same pixels, in turn.
+    """
+
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    corners: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @classmethod
+    def none(cls) -> Detections:
+        """Nothing was found."""
+        return cls(np.empty((0, 4)), np.empty(0, np.float32), np.empty(0, np.int64))
+
+    def take(self, places: NDArray[Any]) -> Detections:
+        """Some of them, by places or by a mask."""
+        corners = None if self.corners is None else self.corners[places]
+        return Detections(self.boxes[places], self.scores[places], self.classes[places], corners)
+
+    def moved(self, rows: float, cols: float) -> Detections:
+        """The same, so many rows down and columns right."""
+        corners = None if self.corners is None else self.corners + np.array([rows, cols])
+        return Detections(self.boxes + np.array([rows, cols, rows, cols]), self.scores, self.classes, corners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +158,14 @@ class Model(Protocol):
         """A new network: `(n, channels, row, col)` to `(n, classes, row, col)` for dense models."""
 
 
+@runtime_checkable
+class Fitting(Protocol):
+    """A model with settings that follow from what it is to learn, such as the sizes of a detector's anchors."""
+
+    def fitted(self, targets: Iterable[Mapping[str, NDArray[Any]]]) -> Mapping[str, Any]:
+        """Keys of its config and their values, from the targets of the training chips `(1, ...)`; they are kept with the trained model."""
+
+
 class Scores(Protocol):
     """Metrics that grow batch by batch, in bounded memory."""
 
@@ -144,6 +199,8 @@ class Pair:
     windows: tuple[Window, ...]
     cell: Shape = PIXEL
     """Pixels that one pixel of the prediction stands for; windows are counted in cells."""
+    parts: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
+    """Windows by part, where a task learns from parts of a scene: only these are compared."""
 
     def file(self, key: str) -> Path | None:
         """The file that a key of the row names; None where there is none."""
@@ -223,3 +280,29 @@ class Viewing(Protocol):
 def viewed(task: Any, scenes: Sequence[Scene]) -> list[Scene]:
     """Scenes as a task sees them; most tasks see them as they are."""
     return [task.view(scene) for scene in scenes] if isinstance(task, Viewing) else list(scenes)
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A task whose network is given more than an image: objects to learn from, or days of a series."""
+
+    def answer(self, network: Any, batch: Batch) -> Any:
+        """The network's outputs for a batch, as `loss`, `scores` and `review` of this task take them."""
+
+
+def answered(task: Any, network: Any, batch: Batch) -> Any:
+    """A network's outputs for a batch; of most networks they are one tensor."""
+    return task.answer(network, batch) if isinstance(task, Answering) else network(batch["image"])
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A task that learns from parts of a scene, such as single frames of a sequence, and predicts the whole."""
+
+    def parts(self, scene: Scene) -> Sequence[Scene]:
+        """What chips are cut from, each with an id and labels of its own."""
+
+
+def parted(task: Any, scenes: Sequence[Scene]) -> list[Scene]:
+    """Scenes as a task learns from them, after `viewed`; of most tasks a scene has no parts."""
+    return [part for scene in scenes for part in task.parts(scene)] if isinstance(task, Parted) else list(scenes)

@@ -12,7 +12,7 @@ import os
 import random
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geohydra.build import near
+from geohydra.chips.rows import turned_points
 from geohydra.errors import ConfigError
 
 Array = NDArray[Any]
+Floats = NDArray[np.float64]
 Key = tuple[int, ...]
 """What a draw depends on, and nothing else: seed, epoch, place of the chip."""
 
 _SYMMETRIES = {"HorizontalFlip": 0.5, "VerticalFlip": 0.5, "Transpose": 0.5, "RandomRotate90": 1.0, "D4": 1.0, "SquareSymmetry": 1.0}
 """Exact symmetries of a square, and the probability that albumentations gives them."""
+
+_CENTRE = 0.5
+"""Albumentations counts from the middle of the first pixel, geohydra from its corner."""
 
 
 class Augment:
@@ -54,29 +59,49 @@ class Augment:
 
     def turn(self, arrays: Sequence[Array], *, key: Key) -> list[Array]:
         """Mirrored and turned views of square arrays `(..., row, col)`, all in the same way; for `symmetric` only."""
+        for quarters, mirrored in self._turns(key):
+            arrays = [_turned(array, quarters, mirrored) for array in arrays]
+        return list(arrays)
+
+    def turn_points(self, points: Floats, side: int, *, key: Key) -> Floats:
+        """Points `(point, 2)`, rows and columns from edge to edge, turned as `turn` turns the pixels of a square chip."""
+        for quarters, mirrored in self._turns(key):
+            points = turned_points(points, side, quarters, mirrored)
+        return points
+
+    def _turns(self, key: Key) -> Iterator[tuple[int, bool]]:
         rng = random.Random(repr(key))
         for name, arguments in self.transforms:
             if rng.random() < arguments.get("p", _SYMMETRIES[name]):
-                quarters, mirrored = _symmetry(name, rng)
-                arrays = [_turned(array, quarters, mirrored) for array in arrays]
-        return list(arrays)
+                yield _symmetry(name, rng)
 
     def __call__(self, pixels: Array, masks: Mapping[str, Array], *, key: Key) -> tuple[Array, dict[str, Array]]:
         """One chip `(band, row, col)`, uint8 or float32 from 0 to 1, and its masks `(row, col)`, changed together."""
+        image, changed, _ = self.with_points(pixels, masks, np.empty((0, 2)), key=key)
+        return image, changed
+
+    def with_points(self, pixels: Array, masks: Mapping[str, Array], points: Floats, *, key: Key) -> tuple[Array, dict[str, Array], Floats]:
+        """The same with points `(point, 2)`, rows and columns from edge to edge; they may leave the chip."""
         if self._pipeline is None:
-            self._pipeline = _pipeline(self.transforms, tuple(masks))
+            self._pipeline = _pipeline(self.transforms, tuple(masks), pointed=self.spatial)
         seed = random.Random(repr(key)).getrandbits(64)
         self._pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         image = np.ascontiguousarray(pixels.transpose(1, 2, 0))
+        known = np.isfinite(points).all(axis=1)
         try:
-            found = self._pipeline(image=image, **{name: np.ascontiguousarray(mask) for name, mask in masks.items()})
+            arrays = {name: np.ascontiguousarray(mask) for name, mask in masks.items()}
+            given = {"keypoints": (points[known] - _CENTRE)[:, ::-1].astype(np.float32)} if self.spatial else {}
+            found = self._pipeline(image=image, **arrays, **given)
         except (ValueError, TypeError, RuntimeError) as cause:
             problem = f"a chip of {len(pixels)} bands, {pixels.dtype}, cannot be changed: {_one_line(cause)}"
             hint = "some transforms work on three bands or on uint8 only: leave them out"
             raise ConfigError("augment.transforms", problem, hint) from cause
         changed = {name: found[name] for name in masks}
         self._refuse_other_forms(image, found["image"])
-        return found["image"].reshape(image.shape).transpose(2, 0, 1), changed
+        moved = points.copy()
+        if given:
+            moved[known] = np.asarray(found["keypoints"], np.float64).reshape(-1, 2)[:, ::-1] + _CENTRE
+        return found["image"].reshape(image.shape).transpose(2, 0, 1), changed, moved
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the pipeline: each loader process makes its own."""
@@ -133,7 +158,7 @@ def _families() -> dict[str, frozenset[str]]:
     return {name: above(name) for name in parents}
 
 
-def _pipeline(transforms: Sequence[tuple[str, dict[str, Any]]], masks: tuple[str, ...]) -> Any:
+def _pipeline(transforms: Sequence[tuple[str, dict[str, Any]]], masks: tuple[str, ...], *, pointed: bool) -> Any:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations
 
@@ -145,7 +170,8 @@ def _pipeline(transforms: Sequence[tuple[str, dict[str, Any]]], masks: tuple[str
                 built.append(getattr(albumentations, name)(**arguments))
         except (ValueError, TypeError, UserWarning) as cause:
             raise ConfigError(f"augment.transforms[{place}].{name}", f"albumentations refuses its arguments: {_one_line(cause)}") from cause
-    return albumentations.Compose(built, additional_targets=dict.fromkeys(masks, "mask"))
+    points = albumentations.KeypointParams(format="xy", remove_invisible=False) if pointed else None
+    return albumentations.Compose(built, additional_targets=dict.fromkeys(masks, "mask"), keypoint_params=points)
 
 
 def _one_line(cause: Exception) -> str:

@@ -13,6 +13,7 @@ from geohydra.chips.augment import Augment, Key
 from geohydra.chips.gathering import Gathered, SceneChips, StoredChips
 from geohydra.chips.index import Chip, read_index
 from geohydra.chips.normalise import Normalise, blank
+from geohydra.chips.rows import movable, points_of, rows_from, within
 from geohydra.errors import ConfigError, DataError
 from geohydra.task import Task
 from geohydra.types import Scene
@@ -76,6 +77,11 @@ class Chips:
         arrays = {"image": image, "valid": found.valid} | dict(found.targets)
         return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
+    def targets(self) -> Iterator[dict[str, NDArray[Any]]]:
+        """The targets of each chip as they are, `(1, ...)` each, in order."""
+        for place in self._places:
+            yield dict(self._gather([place]).targets)
+
     def _image(self, found: Gathered, keys: Sequence[Key]) -> NDArray[np.float32]:
         augment = self._augment
         if augment is not None and augment.symmetric:
@@ -100,7 +106,7 @@ class Chips:
     def _try(self, augment: Augment) -> None:
         """Augment one chip now, so that what cannot work is told before training."""
         first = self._gather(self._places[:1])
-        loose = [name for name, values in first.targets.items() if values.ndim > 2 and values.shape[1:] != first.valid.shape[1:]]
+        loose = [name for name, values in first.targets.items() if values.ndim > 2 and name not in first.rows and not _flat(first, values)]
         if loose and augment.spatial:
             hint = "take augment=none, or transforms of colour only"
             raise ConfigError("augment.transforms", f"the target {loose[0]!r} cannot be turned or warped", hint)
@@ -174,20 +180,43 @@ def loader(
     )
 
 
+def _flat(found: Gathered, values: NDArray[Any]) -> bool:
+    """Whether a target has a value for each pixel, or several in layers `(n, layer, row, col)`."""
+    return values.ndim in (3, 4) and values.shape[-2:] == found.valid.shape[-2:]
+
+
 def _turn(found: Gathered, place: int, augment: Augment, key: Key) -> None:
-    masks = [values for values in found.targets.values() if values.shape[1:] == found.valid.shape[1:]]
+    masks = [values for name, values in found.targets.items() if name not in found.rows and _flat(found, values)]
     arrays = [found.pixels[place], found.valid[place], *(mask[place] for mask in masks)]
     for array, turned in zip(arrays, augment.turn(arrays, key=key), strict=True):
         if turned is not array:
             array[...] = turned
+    side = found.valid.shape[-1]
+    for name, kind in movable(found.rows).items():
+        values = found.targets[name][place]
+        values[...] = rows_from(augment.turn_points(points_of(values, kind), side, key=key), values, kind)
 
 
 def _changed(found: Gathered, pixels: NDArray[Any], place: int, augment: Augment, key: Key) -> NDArray[Any]:
-    """Pixels after augmentation; masks and validity change in place."""
-    masks = {name: values for name, values in found.targets.items() if values.shape[1:] == found.valid.shape[1:]}
-    given = {f"target.{name}": values[place] for name, values in masks.items()}
-    image, changed = augment(pixels, given | {"valid": found.valid[place].astype(np.uint8)}, key=key)
-    for name, values in masks.items():
-        values[place] = changed[f"target.{name}"]
+    """Pixels after augmentation; masks, rows and validity change in place."""
+    given = dict(_layers(found, place))
+    moving = {name: found.targets[name][place] for name in movable(found.rows)}
+    points = [points_of(values, found.rows[name]) for name, values in moving.items()]
+    masks = given | {"valid": found.valid[place].astype(np.uint8)}
+    image, changed, moved = augment.with_points(pixels, masks, np.concatenate([np.empty((0, 2)), *points]), key=key)
+    for name, values in given.items():
+        values[...] = changed[name]
+    stops = np.cumsum([len(part) for part in points])
+    for (name, values), part in zip(moving.items(), np.split(moved, stops), strict=False):
+        kind = found.rows[name]
+        values[...] = within(rows_from(part, values, kind), kind, *found.valid.shape[-2:])
     found.valid[place] = changed["valid"] == 1
     return image
+
+
+def _layers(found: Gathered, place: int) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Views `(row, col)` of all that one chip's targets tell by pixel."""
+    for name, values in found.targets.items():
+        if name not in found.rows and _flat(found, values):
+            for layer, view in enumerate(values[place].reshape(-1, *values.shape[-2:])):
+                yield f"target.{name}.{layer}", view

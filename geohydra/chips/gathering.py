@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geohydra.build import near
 from geohydra.chips.index import Chip
+from geohydra.chips.rows import kinds_of, stacked
 from geohydra.chips.store import ChipStore
 from geohydra.errors import DataError
 from geohydra.ground import open_ground
@@ -29,11 +30,15 @@ _FILES = 8
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Pixels `(n, band, row, col)` as they are in the scenes, validity `(n, row, col)`, targets `(n, ...)` by name."""
+    """Pixels `(n, band, row, col)` as they are in the scenes, validity `(n, row, col)`, targets `(n, ...)` by name.
+
+    `rows` names the kind of those targets that have a row for each object, see `geohydra.task.Rows`.
+    """
 
     pixels: NDArray[Any]
     valid: NDArray[np.bool_]
     targets: Mapping[str, NDArray[Any]]
+    rows: Mapping[str, str] = field(default_factory=dict)
 
 
 class StoredChips:
@@ -50,7 +55,7 @@ class StoredChips:
         if self._picks is not None:
             pixels = pixels[:, self._picks]
         targets = {name: self._store.target(name, places) for name in self._store.targets}
-        return Gathered(pixels, self._store.valid(places), targets)
+        return Gathered(pixels, self._store.valid(places), targets, self._store.rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Each loader process opens the store itself."""
@@ -73,7 +78,8 @@ class SceneChips:
         return Gathered(
             np.stack([image.pixels for image, _ in found]).astype(self.dtype, copy=False),
             np.stack([image.valid for image, _ in found]),
-            {name: np.stack([target[name] for target in targets]) for name in targets[0]},
+            stacked(targets),
+            kinds_of(targets[0]),
         )
 
     def __getstate__(self) -> dict[str, Any]:

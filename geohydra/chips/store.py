@@ -3,7 +3,8 @@
 store.json         count, size, bands, dtype, and dtype and shape of each target; written last
 image.raw          pixels (chip, band, row, col) in the dtype of the scenes
 valid.raw          validity (chip, bits), packed
-target.NAME.raw    targets (chip, ...)
+target.NAME.raw    targets (chip, ...); of those with a row for each object, the rows of all chips
+target.NAME.stops.raw   of these, where the rows of each chip end, int64
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from geohydra.chips.rows import padded
 from geohydra.errors import StoreError
-from geohydra.task import Target
+from geohydra.task import Rows, Target
 from geohydra.types import Image, Shape
 
 Array = NDArray[Any]
+_Form = tuple[np.dtype[Any], tuple[int, ...], str | None]
+"""Dtype, shape and, of targets with rows, their kind: the shape is then that of a row."""
 
 
 class ChipWriter:
@@ -32,7 +36,8 @@ class ChipWriter:
         self.folder = folder
         self.count = 0
         self._head: dict[str, Any] = {"bands": list(bands), "shape": [shape.rows, shape.cols], "dtype": np.dtype(dtype).str}
-        self._targets: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] | None = None
+        self._targets: dict[str, _Form] | None = None
+        self._stops: dict[str, int] = {}
         self._streams: dict[str, BinaryIO] = {}
 
     def add(self, image: Image, target: Target) -> int:
@@ -41,7 +46,10 @@ class ChipWriter:
         self._append("image", np.ascontiguousarray(image.pixels, self._head["dtype"]))
         self._append("valid", np.packbits(image.valid))
         for name, values in target.items():
-            self._append(f"target.{name}", np.ascontiguousarray(values))
+            self._append(f"target.{name}", np.ascontiguousarray(values.values if isinstance(values, Rows) else values))
+            if isinstance(values, Rows):
+                self._stops[name] = self._stops.get(name, 0) + len(values.values)
+                self._append(f"target.{name}.stops", np.array([self._stops[name]], np.int64))
         self.count += 1
         return self.count - 1
 
@@ -52,13 +60,14 @@ class ChipWriter:
         for stream in self._streams.values():
             stream.close()
         if kind is None:
-            targets = {name: {"dtype": dtype.str, "shape": shape} for name, (dtype, shape) in (self._targets or {}).items()}
+            forms = (self._targets or {}).items()
+            targets = {name: {"dtype": dtype.str, "shape": shape, "rows": rows} for name, (dtype, shape, rows) in forms}
             (self.folder / "store.json").write_text(json.dumps(self._head | {"count": self.count, "targets": targets}, indent=1))
 
     def _append(self, name: str, values: Array) -> None:
         if name not in self._streams:
             self._streams[name] = (self.folder / f"{name}.raw").open("wb", buffering=0)
-        view = values.reshape(-1).view(np.uint8).data
+        view = values.reshape(-1).view(np.uint8).data if values.size else b""
         while len(view):
             view = view[self._streams[name].write(view) :]
 
@@ -67,11 +76,17 @@ class ChipWriter:
         expected = (len(self._head["bands"]), *self._head["shape"])
         if image.pixels.shape != expected:
             raise ValueError(f"a chip of shape {image.pixels.shape} in a store of {expected}")
-        found = {name: (values.dtype, values.shape) for name, values in target.items()}
+        found = {name: _form(values) for name, values in target.items()}
         if self._targets is None:
             self._targets = found
         if found != self._targets:
             raise ValueError(f"targets {found} in a store of {self._targets}")
+
+
+def _form(values: Array | Rows) -> _Form:
+    if isinstance(values, Rows):
+        return values.values.dtype, values.values.shape[1:], values.kind
+    return values.dtype, values.shape, None
 
 
 class ChipStore:
@@ -90,8 +105,11 @@ class ChipStore:
         rows, cols = self.shape.rows, self.shape.cols
         self._image = self._map("image", self.dtype, (len(self.bands), rows, cols))
         self._valid = self._map("valid", np.dtype(np.uint8), ((rows * cols + 7) // 8,))
+        self.rows: dict[str, str] = {name: what["rows"] for name, what in head["targets"].items() if what.get("rows")}
+        self._stops = {name: self._map(f"target.{name}.stops", np.dtype(np.int64), ()) for name in self.rows}
         self._targets = {
-            name: self._map(f"target.{name}", np.dtype(what["dtype"]), tuple(what["shape"])) for name, what in head["targets"].items()
+            name: self._map(f"target.{name}", np.dtype(what["dtype"]), tuple(what["shape"]), self._length(name))
+            for name, what in head["targets"].items()
         }
 
     def __len__(self) -> int:
@@ -113,13 +131,22 @@ class ChipStore:
         return bits.view(np.bool_).reshape(-1, rows, cols)
 
     def target(self, name: str, places: Sequence[int]) -> Array:
-        """`(n, ...)`: a copy."""
-        return self._targets[name][list(places)]
+        """`(n, ...)`: a copy; rows are padded, see geohydra.chips.rows."""
+        if name not in self.rows:
+            return self._targets[name][list(places)]
+        stops = self._stops[name]
+        return padded([self._targets[name][stops[place - 1] if place else 0 : stops[place]] for place in places])
 
-    def _map(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    def _length(self, name: str) -> int:
+        """How many rows of a target are stored in all; of most targets there is one a chip."""
+        if name not in self.rows:
+            return self.count
+        return int(self._stops[name][-1]) if self.count else 0
+
+    def _map(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], length: int | None = None) -> Array:
         path = self.folder / f"{name}.raw"
-        whole = (self.count, *shape)
-        if self.count == 0 or 0 in shape:
+        whole = (self.count if length is None else length, *shape)
+        if 0 in whole:
             return np.zeros(whole, dtype)
         expected = int(np.prod(whole)) * dtype.itemsize
         found = path.stat().st_size if path.exists() else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from geohydra.build import build
-from geohydra.task import viewed
+from geohydra.task import parted, viewed
 from geohydra.work import Config, Work
 
 VERSION = 1
@@ -18,7 +18,7 @@ def run(config: Config, work: Work) -> None:
 
     task = build(config["task"], where="task")
     settings = build(config["analyze"], where="analyze")
-    scenes = viewed(task, catalogue.read(work.input("ingest")))
+    scenes = parted(task, viewed(task, catalogue.read(work.input("ingest"))))
     measured = measure_scenes(scenes, task.labels, threads=work.resources.cpu, progress=work.progress)
     (work.out / "statistics.json").write_text(json.dumps(measured.as_dict()))
     report_statistics(measured, settings, work.report)

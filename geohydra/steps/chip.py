@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from geohydra.build import build
-from geohydra.task import viewed
+from geohydra.task import parted, viewed
 from geohydra.work import Config, Work
 
 VERSION = 2
@@ -17,7 +17,7 @@ def run(config: Config, work: Work) -> None:
 
     task = build(config["task"], where="task")
     sampling = build(config["chip"], where="chip")
-    scenes = viewed(task, catalogue.read(work.input("ingest")))
+    scenes = parted(task, viewed(task, catalogue.read(work.input("ingest"))))
     cutting = cut_chips(scenes, task, sampling, work.out, seed=config["seed"], progress=work.progress)
     for note in cutting.notes:
         if note.startswith("WARNING"):

@@ -30,7 +30,7 @@ def _pairs(work: Work, task: Any, split: str) -> list[Any]:
     """Every predicted scene that has a part in the split."""
     from geohydra import catalogue
     from geohydra.chips.index import read_splits
-    from geohydra.task import Pair, viewed
+    from geohydra.task import Pair, Parted, parted, viewed
 
     folder = work.input("predict")
     rows = {row["scene"]: row for row in json.loads((folder / "index.json").read_text())}
@@ -39,4 +39,10 @@ def _pairs(work: Work, task: Any, split: str) -> list[Any]:
         if region.split == split:
             windows.setdefault(region.scene, []).append(region.window)
     scenes = viewed(task, catalogue.read(work.input("ingest")))
-    return [Pair(scene, folder, rows[scene.id], tuple(windows[scene.id])) for scene in scenes if scene.id in windows and scene.id in rows]
+    pairs = []
+    for scene in scenes:
+        here = {part.id: tuple(windows[part.id]) for part in parted(task, [scene]) if part.id in windows}
+        if here and scene.id in rows:
+            parts = here if isinstance(task, Parted) else {}
+            pairs.append(Pair(scene, folder, rows[scene.id], tuple(window for part in here.values() for window in part), parts=parts))
+    return pairs

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from geohydra.build import build
-from geohydra.task import viewed
+from geohydra.task import Fitting, parted, viewed
 from geohydra.work import Config, Work
 
 if TYPE_CHECKING:
     from geohydra.chips.dataset import Chips
     from geohydra.chips.normalise import Normalise
+    from geohydra.types import Scene
 
 VERSION = 1
 
@@ -26,12 +28,17 @@ def run(config: Config, work: Work) -> None:
     from geohydra.training.review import report_training, review
 
     task, model, loss, optimizer, settings = (build(config[key], where=key) for key in ("task", "model", "loss", "optimizer", "train"))
-    bands = viewed(task, catalogue.read(work.input("ingest"))[:1])[0].bands
+    scenes = parted(task, viewed(task, catalogue.read(work.input("ingest"))))
+    bands = scenes[0].bands
     normalise = Normalise.from_statistics(json.loads((work.input("analyze") / "statistics.json").read_text()), bands)
-    chips = _chips(config, work, task, bands, normalise)
+    chips = _chips(config, work, task, scenes, normalise)
     train, val = (_loader(chips[split], settings.batch_size, work, learn=split == "train") for split in ("train", "val"))
     work.say(f"{len(chips['train'])} chips to learn from, {len(chips['val'])} to choose by; bands {', '.join(bands)}")
 
+    node = dict(config["model"])
+    if isinstance(model, Fitting):
+        node |= model.fitted(chips["train"].targets())
+        model = build(node, where="model")
     shares = class_shares([(chip.valid, chip.shares) for chip in chips["train"].chips], task.classes)
     network = new_network(task, model, channels=len(bands), seed=config["seed"])
     trained = fit(network, Recipe(task, loss.build(shares), optimizer, settings, config["seed"]), train, val, work=work)
@@ -41,7 +48,7 @@ def run(config: Config, work: Work) -> None:
     shape = chips["train"].chips[0].window.shape
     card = Card(
         task=config["task"],
-        model=config["model"],
+        model=node,
         bands=bands,
         classes=task.classes,
         statistics={band: {"mean": normalise.mean[place], "std": normalise.std[place]} for place, band in enumerate(bands)},
@@ -53,14 +60,13 @@ def run(config: Config, work: Work) -> None:
     write_model(work.out / "model", network, card)
 
 
-def _chips(config: Config, work: Work, task: Any, bands: tuple[str, ...], normalise: Normalise) -> dict[str, Chips]:
+def _chips(config: Config, work: Work, task: Any, scenes: Sequence[Scene], normalise: Normalise) -> dict[str, Chips]:
     """Training chips, which are augmented, and those that choose the best epoch."""
-    from geohydra import catalogue
     from geohydra.chips.dataset import open_chips
 
     stored, seed = build(config["chip"], where="chip").stored, config["seed"]
     augments = {"train": build(config["augment"], where="augment"), "val": None}
-    scenes, folder = viewed(task, catalogue.read(work.input("ingest"))), work.input("chip")
+    bands, folder = scenes[0].bands, work.input("chip")
     return {
         split: open_chips(folder, scenes, task, split=split, stored=stored, bands=bands, normalise=normalise, augment=augment, seed=seed)
         for split, augment in augments.items()

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from geohydra.errors import StepError
 from geohydra.identity import digest
-from geohydra.task import Batch, Scores, Task
+from geohydra.task import Batch, Scores, Task, answered
 from geohydra.training.optimizers import OptimizerSettings
 from geohydra.training.schedules import plateau, rate
 from geohydra.training.settings import Training
@@ -61,7 +61,7 @@ class Learner(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """The loss of a batch."""
-        loss = self.task.loss(self.loss, self.network(batch["image"]), batch)
+        loss = self.task.loss(self.loss, answered(self.task, self.network, batch), batch)
         self._train.add(loss.detach(), len(batch["image"]))
         if self.device.type == "cpu" or batch_idx % _LOOK == 0:
             self._refuse_broken(self._train.value)
@@ -74,7 +74,7 @@ class Learner(lightning.LightningModule):
 
     def validation_step(self, batch: Batch) -> None:
         """Count the answers to a batch."""
-        outputs = self.network(batch["image"])
+        outputs = answered(self.task, self.network, batch)
         self._val.add(self.task.loss(self.loss, outputs, batch), len(batch["image"]))
         self._scores.update(outputs, batch)
 

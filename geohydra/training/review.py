@@ -7,7 +7,7 @@ from torch import nn
 
 from geohydra.pictures import curves
 from geohydra.report import Report
-from geohydra.task import Review, Task
+from geohydra.task import Review, Task, answered
 from geohydra.training.loop import Trained
 from geohydra.training.prefetch import Loader, channels_last
 
@@ -19,7 +19,7 @@ def review(network: nn.Module, task: Task, chips: Loader, *, device: str) -> Rev
     with torch.inference_mode():
         for batch in chips:
             moved = {name: values.to(device) for name, values in channels_last(batch).items()}
-            found.update(network(moved["image"]), moved)
+            found.update(answered(task, network, moved), moved)
     return found
 
 
