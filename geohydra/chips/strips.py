@@ -59,6 +59,12 @@ class Rolling:
         cols = slice(window.col - self._panel.col, window.col_stop - self._panel.col)
         return tuple(array[..., rows, cols] for array in self._held)
 
+    def reaches(self, window: Window) -> bool:
+        """Whether a window lies in the panel, and not above what is held."""
+        panel = self._panel
+        within = panel.col <= window.col and window.col_stop <= panel.col + panel.cols and window.row_stop <= panel.stop
+        return within and window.row >= self._top
+
     def _roll(self, top: int, bottom: int) -> None:
         if top >= self._bottom:
             on_its_way = self._ahead is not None and top < self._ahead[0].row_stop
@@ -83,7 +89,7 @@ class Rolling:
 
 
 class RollingGround:
-    """The ground of a panel: each way of numbering classes is burnt once a strip."""
+    """The ground of a panel: each way of numbering classes is burnt once a strip. Windows that reach beyond it are burnt alone."""
 
     def __init__(self, ground: Ground, panel: Panel) -> None:
         self._ground, self._panel = ground, panel
@@ -97,7 +103,8 @@ class RollingGround:
         key = (tuple(ids.items()), background)
         if key not in self._burnt:
             self._burnt[key] = self._rolling(dict(ids), background)
-        return self._burnt[key].read(window)[0]
+        held = self._burnt[key]
+        return held.read(window)[0] if held.reaches(window) else self._ground.mask(window, ids=ids, background=background)
 
     def known(self, window: Window) -> NDArray[np.bool_]:
         return self._ground.known(window)

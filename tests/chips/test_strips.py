@@ -106,3 +106,20 @@ def test_classes_that_a_mask_does_not_tell_apart_are_burnt_again():
 
     assert rolling.counts(members[0].window, np.ones((32, 32), bool), ("a", "b")) == {"a": 256, "b": 256}
     assert ground.asked == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    places=st.lists(st.tuples(st.integers(20, 240), st.integers(20, 140)), min_size=1, max_size=12),
+    around=st.integers(0, 20),
+    block=st.sampled_from([16, 512]),
+)
+def test_a_task_may_ask_for_more_ground_than_the_chip(places, around, block):
+    ground, ids = Quarters(), {"a": 1, "b": 2, "c": 3}
+    for members in panels(candidates(places, 32)):
+        rolling = RollingGround(ground, panel_of(members, block=block))
+        for candidate in members:
+            wide = Window(candidate.window.row - around, candidate.window.col - around, Shape(32 + 2 * around, 32 + 2 * around))
+            for window in (wide, candidate.window):
+                found = rolling.mask(window, ids=ids, background=0)
+                assert np.array_equal(found, ground.mask(window, ids=ids, background=0))
