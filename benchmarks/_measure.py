@@ -26,6 +26,11 @@ def measure(call: Callable[[], object], *, repeats: int) -> Measured:
     return _median([_once(call) for _ in range(repeats)])
 
 
+def measure_once(call: Callable[[], object]) -> Measured:
+    """A single run, with all that it does first: what a user waits for."""
+    return _once(call)
+
+
 def measure_in_turn(calls: Sequence[Callable[[], object]], *, repeats: int) -> list[Measured]:
     """Several calls, run in turn so that whatever else the machine does falls on all of them alike."""
     for call in calls:

@@ -13,6 +13,7 @@ import inspect
 import re
 import types
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BeforeValidator, ConfigDict, PydanticUserError, ValidationError, create_model
@@ -121,7 +122,7 @@ def _value(value: Any, where: str) -> tuple[Any, list[GeohydraError]]:
 
 
 def _validate(cls: type[Any], values: dict[str, Any], where: str, skip: set[str]) -> tuple[dict[str, Any], list[GeohydraError]]:
-    schema, open_ended = _schema(cls)
+    schema, open_ended = _schema(cls)  # type: ignore[arg-type]  # mypy takes type[Any] for unhashable
     known = [name for name in schema.model_fields if not name.startswith("_")]
     errors: list[GeohydraError] = []
     missing = [key for key, value in values.items() if value == "???"]
@@ -185,6 +186,7 @@ def _only_numbers(hint: Any) -> bool:
     return hint in (int, float)
 
 
+@cache
 def _schema(cls: type[Any]) -> tuple[Any, bool]:
     """A pydantic model with one field for each argument of the constructor, and whether it takes any further ones."""
     constructor = cls.__init__

@@ -1,15 +1,16 @@
 """The folder of a trained model: weights and all that prediction needs, without any pickle.
 
 weights.safetensors
+weights-2.safetensors ...   of further members, where several networks answer together
 model.json   format, task and model nodes, bands, classes, chip, stride, statistics, thresholds, metrics, versions,
-             the SHA-256 of the weights
+             the SHA-256 of the weights, those of the members by their files
 """
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -22,12 +23,13 @@ from pydantic import Field
 from geohydra.build import build
 from geohydra.errors import DataError
 from geohydra.storage import file_digest
-from geohydra.types import Image
+from geohydra.types import Image, Series
 
 if TYPE_CHECKING:
     import torch
 
     from geohydra.chips.normalise import Normalise
+    from geohydra.models.votes import Activation
 
 FORMAT = 1
 """Raised when an older geohydra could not read the folder any more."""
@@ -39,8 +41,8 @@ CARD = "model.json"
 class BundleSettings:
     """What becomes of a trained model: under which name and alias it is registered, or where one to use lies.
 
-    `registered_name`: null does not register it. `uri`: a model folder or bundle, asked for by `pipeline=predict` alone.
-    `digest`: what that model holds, filled in by the command line before planning.
+    `registered_name`: null does not register it. `uri`: a model folder or bundle, asked for by `pipeline=predict` alone; several in a
+    list answer together. `digest`: what that model holds, filled in by the command line before planning.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class BundleSettings:
         *,
         registered_name: Annotated[str, Field(min_length=1)] | None = None,
         alias: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")] | None = None,
-        uri: Annotated[str, Field(min_length=1)] | None = None,
+        uri: Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)] | None = None,
         digest: str | None = None,
     ) -> None:
         self.registered_name = registered_name
@@ -77,9 +79,21 @@ class Card:
 
 
 class TrainedModel:
-    """A network ready for prediction, in its fastest form, with its bands and how their pixels are normalised."""
+    """A network ready for prediction, in its fastest form, with its bands and how their pixels are normalised.
 
-    def __init__(self, network: torch.nn.Module, details: Mapping[str, Any], *, normalise: Normalise, device: str) -> None:
+    Several networks answer together: by the mean of their probabilities.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        details: Mapping[str, Any],
+        *,
+        normalise: Normalise,
+        device: str,
+        others: Sequence[torch.nn.Module] = (),
+        activation: Activation = "none",
+    ) -> None:
         self.details = details
         self.bands: tuple[str, ...] = tuple(details["bands"])
         self.classes: tuple[str, ...] = tuple(details["classes"])
@@ -87,10 +101,13 @@ class TrainedModel:
         self.stride = int(details["stride"])
         self.device = device
         self.network = network
+        self.activation: Activation = activation
+        self.members = 1 + len(others)
+        self._others = tuple(others)
         self._normalise = normalise
 
-    def normalise(self, image: Image) -> NDArray[np.float32]:
-        """Float32 `(band, row, col)`, 0 where not valid; the image's bands are `bands`, in their order."""
+    def normalise(self, image: Image | Series) -> NDArray[np.float32]:
+        """Float32 `(band, row, col)`, 0 where not valid, of a series its planes; the image's bands are `bands`, in their order."""
         return self._normalise(image)
 
     def infer(self, batch: torch.Tensor) -> torch.Tensor:
@@ -98,27 +115,46 @@ class TrainedModel:
         import torch
 
         with torch.inference_mode():
-            outputs: torch.Tensor = self.network(batch.to(self.device, memory_format=torch.channels_last, non_blocking=True))
-            return outputs
+            ready = batch.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+            if not self._others:
+                outputs: torch.Tensor = self.network(ready)
+                return outputs
+            from geohydra.models.votes import joined
+
+            return joined((member(ready) for member in (self.network, *self._others)), self.activation)
+
+    def each(self, batch: torch.Tensor) -> Iterator[torch.Tensor]:
+        """The outputs of each network, one after the other."""
+        import torch
+
+        ready = batch.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        for member in (self.network, *self._others):
+            with torch.inference_mode():
+                outputs: torch.Tensor = member(ready)
+            yield outputs
 
     def forward(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's outputs for a batch `(n, band, row, col)`, without a copy on a CPU.
 
-        The class axis is the fastest in memory: reduce over it as it is, do not make it contiguous first.
+        The class axis is the fastest in memory: reduce over it as it is, do not make it contiguous first. Of a network that finds objects
+        this is its dense part, `raw`.
         """
         import torch
 
-        outputs: NDArray[np.float32] = self.infer(torch.from_numpy(batch)).float().cpu().numpy()
+        ready, raw = torch.from_numpy(batch), getattr(self.network, "raw", None)
+        with torch.inference_mode():
+            found: torch.Tensor = self.infer(ready) if raw is None else raw(ready.to(self.device, memory_format=torch.channels_last))
+        outputs: NDArray[np.float32] = found.float().cpu().numpy()
         return outputs
 
 
-def write_model(folder: Path, network: torch.nn.Module, card: Card) -> None:
-    """Write a model folder."""
-    from safetensors.torch import save_file
-
+def write_model(folder: Path, network: torch.nn.Module, card: Card, *, others: Sequence[Mapping[str, torch.Tensor]] = ()) -> None:
+    """Write a model folder; `others` are weights of further members, which answer together with the network."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
+    _save(network.state_dict(), folder / WEIGHTS)
+    members = [f"weights-{place}.safetensors" for place in range(2, 2 + len(others))]
+    for name, weights in zip(members, others, strict=True):
+        _save(weights, folder / name)
     details = {
         "format": FORMAT,
         "task": card.task,
@@ -133,7 +169,15 @@ def write_model(folder: Path, network: torch.nn.Module, card: Card) -> None:
         "versions": _versions(),
         "sha256": file_digest(folder / WEIGHTS),
     }
+    if members:
+        details["members"] = {name: file_digest(folder / name) for name in members}
     (folder / CARD).write_text(json.dumps(details, indent=1))
+
+
+def _save(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}, path)
 
 
 def read_details(folder: Path) -> dict[str, Any]:
@@ -146,19 +190,18 @@ def read_details(folder: Path) -> dict[str, Any]:
         raise DataError(str(folder / CARD), f"it cannot be read ({cause})", "the file was cut or changed") from cause
     if details.get("format") != FORMAT:
         raise DataError(str(folder), f"format {details.get('format')!r} is not known here", f"this geohydra reads format {FORMAT}")
-    if file_digest(folder / WEIGHTS) != details["sha256"]:
-        raise DataError(str(folder / WEIGHTS), "the weights are not those that the card names", "the file was cut or changed")
+    for name, known in {WEIGHTS: details["sha256"], **details.get("members", {})}.items():
+        if not (folder / name).is_file() or file_digest(folder / name) != known:
+            raise DataError(str(folder / name), "the weights are not those that the card names", "the file was cut or changed")
     return details
 
 
 def load_model(folder: Path, *, device: str = "auto", threads: int | None = None) -> TrainedModel:
     """The model of a folder, ready for prediction: convolutions and batch normalisation folded, channels last."""
     import torch
-    from safetensors.torch import load_file
 
     from geohydra.chips.normalise import Normalise
     from geohydra.device import choose_device
-    from geohydra.models.folding import fold
 
     details = read_details(folder)
     if threads:
@@ -166,12 +209,23 @@ def load_model(folder: Path, *, device: str = "auto", threads: int | None = None
     place = choose_device(device)
     task = build(details["task"], where="task")
     model = build(details["model"], where="model")
+    first, *others = (_ready(folder / name, task, model, details, place) for name in (WEIGHTS, *details.get("members", {})))
+    normalise = Normalise.from_statistics(details["statistics"], details["bands"])
+    activation: Activation = getattr(task, "activation", "none")
+    return TrainedModel(first, details, normalise=normalise, device=place, others=others, activation=activation)
+
+
+def _ready(weights: Path, task: Any, model: Any, details: Mapping[str, Any], device: str) -> torch.nn.Module:
+    """One network in its fastest form."""
+    from safetensors.torch import load_file
+
+    from geohydra.models.folding import beside_each_other, fold
+
     network = task.network(model, channels=len(details["bands"]))
-    network.load_state_dict(load_file(folder / WEIGHTS))
+    network.load_state_dict(load_file(weights))
     example = _example(len(details["bands"]), details["chip"], details["stride"])
-    network = fold(network, example).to(place).requires_grad_(False)
-    network.to(memory_format=torch.channels_last)
-    return TrainedModel(network, details, normalise=Normalise.from_statistics(details["statistics"], details["bands"]), device=place)
+    network = fold(network, example).to(device).requires_grad_(False)
+    return beside_each_other(network)
 
 
 def _example(channels: int, chip: Sequence[int], stride: int) -> torch.Tensor:

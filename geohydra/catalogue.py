@@ -164,6 +164,8 @@ def _label_asset(labels: LabelAsset, folder: Path) -> dict[str, Any]:
         told["geohydra:unlabelled"] = labels.unlabelled
     if labels.priority:
         told["geohydra:priority"] = list(labels.priority)
+    if labels.where:
+        told["geohydra:where"] = dict(labels.where)
     return told
 
 
@@ -237,6 +239,7 @@ def _read_labels(asset: Mapping[str, Any], folder: Path) -> LabelAsset:
         ignored=None if ignored is None else _absolute(ignored, folder),
         unlabelled=asset.get("geohydra:unlabelled", "background"),
         priority=tuple(asset.get("geohydra:priority", ())),
+        where=asset.get("geohydra:where", {}),
     )
 
 

@@ -46,6 +46,13 @@ class StepError(GeohydraError):
     exit_code = 5
 
 
+class EngineError(GeohydraError):
+    """The cluster does not answer, or refuses; `passing` is what may be over in a moment."""
+
+    exit_code = 6
+    passing = False
+
+
 class Problems(GeohydraError):
     """Several errors found at once: each stands on its own line."""
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geohydra.errors import DataError
 from geohydra.task import Ground, Instances, Objects
-from geohydra.types import IGNORE, Grid, LabelAsset, Scene, Window
+from geohydra.types import IGNORE, Asset, Grid, LabelAsset, Scene, Window
 
 if TYPE_CHECKING:
+    from geohydra.raster.series import ImageReader
     from geohydra.vector.polygons import Polygons
 
 
@@ -30,7 +31,8 @@ def open_ground(scene: Scene) -> Ground | None:
 def _vector(labels: LabelAsset, grid: Grid) -> Ground:
     from geohydra.vector.labels import VectorGround
 
-    return VectorGround(labels.uri, grid, ignored=_ignored(labels, grid), unlabelled=labels.unlabelled, priority=labels.priority)
+    ignored, where = _ignored(labels, grid), labels.where
+    return VectorGround(labels.uri, grid, ignored=ignored, unlabelled=labels.unlabelled, priority=labels.priority, where=where)
 
 
 def _raster(labels: LabelAsset, grid: Grid) -> Ground:
@@ -87,4 +89,57 @@ def _whole(labels: LabelAsset, grid: Grid) -> Ground:
     return WholeGround(labels.classes, grid)
 
 
-_KINDS: Mapping[str, Callable[[LabelAsset, Grid], Ground]] = MappingProxyType({"vector": _vector, "raster": _raster, "whole": _whole})
+class ValueGround:
+    """Ground of which a number is told for each pixel, such as a height: implements `geohydra.task.Measured` beside Ground."""
+
+    def __init__(self, assets: Sequence[Asset], grid: Grid) -> None:
+        self._scene = Scene("values", grid, tuple(assets))
+        self._reader: ImageReader | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the scene."""
+        return self._scene.grid
+
+    def values(self, window: Window) -> NDArray[np.float32]:
+        """Numbers `(row, col)`; NaN where there is none."""
+        from geohydra.raster.series import open_image
+
+        if self._reader is None:
+            self._reader = open_image(self._scene, bands=self._scene.bands)
+        image = self._reader.read(window)
+        found = np.where(image.valid, image.pixels[0], np.nan).astype(np.float32)
+        return np.where(np.isfinite(found), found, np.float32(np.nan))
+
+    def mask(self, window: Window, *, ids: Mapping[str, int], background: int) -> NDArray[np.uint8]:  # noqa: ARG002
+        """See geohydra.task.Ground: numbers are of no class."""
+        return np.where(self.known(window), np.uint8(background), np.uint8(IGNORE))
+
+    def known(self, window: Window) -> NDArray[np.bool_]:
+        """See geohydra.task.Ground."""
+        return ~np.isnan(self.values(window))
+
+    def objects(self, window: Window) -> Objects:
+        """Raises DataError: numbers tell no objects apart."""
+        raise self._nothing(window)
+
+    def instances(self, window: Window) -> Instances:
+        """Raises DataError: numbers tell no objects apart."""
+        raise self._nothing(window)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Each process opens the files itself."""
+        return self.__dict__ | {"_reader": None}
+
+    def _nothing(self, window: Window) -> DataError:
+        problem = f"a raster of numbers tells no objects apart (asked for at row {window.row}, column {window.col})"
+        return DataError("task.value", problem, "take task=regression")
+
+
+def _values(labels: LabelAsset, grid: Grid) -> Ground:
+    return ValueGround(labels.measured, grid)
+
+
+_KINDS: Mapping[str, Callable[[LabelAsset, Grid], Ground]] = MappingProxyType(
+    {"vector": _vector, "raster": _raster, "whole": _whole, "values": _values}
+)

@@ -21,10 +21,13 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def fingerprint(step: str, *, version: int, config: Mapping[str, Any], needs: Mapping[str, str]) -> str:
+def fingerprint(
+    step: str, *, version: int, config: Mapping[str, Any], needs: Mapping[str, str], shard: tuple[int, int] | None = None
+) -> str:
     """The identity of a step's output: the step and its version, its own slice of the config, and the
-    fingerprints of what it needs, by name."""
-    return digest({"step": step, "version": version, "config": config, "needs": needs})
+    fingerprints of what it needs, by name; for one of several shards also which one of how many."""
+    part = {} if shard is None else {"shard": list(shard)}
+    return digest({"step": step, "version": version, "config": config, "needs": needs, **part})
 
 
 def _plain(value: Any) -> Any:

@@ -121,6 +121,15 @@ def classes_rgb(mask: NDArray[np.integer[Any]], colors: Sequence[Color]) -> Rgb:
     return np.asarray(table[mask], np.uint8)
 
 
+def labels_rgb(labels: NDArray[np.integer[Any]], colors: Sequence[Color]) -> Rgb:
+    """Labels `(class, row, col)` of 0, 1 and IGNORE: the mean colour of the classes of a pixel; white is none, light grey unknown."""
+    there = (labels == 1).astype(np.float32)
+    mixed = np.tensordot(there, np.asarray(colors, np.float32), axes=(0, 0)) / np.maximum(there.sum(0), 1)[..., None]
+    mixed[there.sum(0) == 0] = 255
+    mixed[(labels == IGNORE).all(0)] = UNKNOWN
+    return np.asarray(mixed, np.uint8)
+
+
 def overlay(rgb: Rgb, mask: NDArray[np.integer[Any]], colors: Sequence[Color], *, hide: int | None = 0, strength: float = 0.45) -> Rgb:
     """Classes laid over a picture half transparent; the class `hide` and IGNORE are left clear."""
     shown = (mask != IGNORE) & (mask < len(colors))
@@ -201,8 +210,8 @@ def confusion(matrix: NDArray[Any], names: Sequence[str], *, title: str = "Confu
     return _png(figure)
 
 
-def curves(lines: Sequence[Mapping[str, Any]], *, title: str = "Training") -> bytes:
-    """Metrics by epoch, a panel each: `train/x` and `val/x` share one, and all `val/x/CLASS` do.
+def curves(lines: Sequence[Mapping[str, Any]], *, title: str = "Training", xlabel: str = "epoch") -> bytes:
+    """Metrics by epoch or another step, a panel each: `train/x` and `val/x` share one, and all `val/x/CLASS` do.
 
     Lines are `{"step": 3, "metrics": {name: value}}`.
     """
@@ -216,7 +225,7 @@ def curves(lines: Sequence[Mapping[str, Any]], *, title: str = "Training") -> by
         for place, (split, points) in enumerate(sorted(series.items())):
             axis.plot(*zip(*points, strict=True), label=split, color=_LINES[place % len(_LINES)], marker="." if len(points) < 60 else "")
         axis.set_title(what, loc="left")
-        axis.set_xlabel("epoch")
+        axis.set_xlabel(xlabel)
         axis.grid(alpha=0.25)
         axis.legend(frameon=False)
     _headings(figure, title, None)
@@ -242,6 +251,26 @@ def pr_roc(precision: Mapping[str, Curve], roc: Mapping[str, Curve], *, title: s
     left.set_title("Precision and recall", loc="left")
     right.set_title("ROC", loc="left")
     right.plot((0, 1), (0, 1), color="#999999", linewidth=0.8, linestyle=":")
+    _headings(figure, title, None)
+    return _png(figure)
+
+
+def precision_recall(precision: Mapping[str, Curve], averages: Mapping[str, Curve], *, title: str) -> bytes:
+    """Precision over recall, and average precision over the least overlap of a hit: a line `(x, y)` for each name."""
+    figure, (left, right) = _panels(2)
+    _lines(left, precision, xlabel="recall", ylabel="precision")
+    _lines(right, averages, xlabel="IoU from which an object is found", ylabel="average precision")
+    left.set_title("Precision and recall", loc="left")
+    right.set_title("Average precision", loc="left")
+    right.set_xlim(0.5, 0.95)
+    _headings(figure, title, None)
+    return _png(figure)
+
+
+def by_overlap(scores: Mapping[str, Curve], *, title: str) -> bytes:
+    """Scores over the least overlap of a hit: a line `(x, y)` for each name."""
+    figure, (axis, *_) = _panels(1)
+    _lines(axis, scores, xlabel="IoU from which an object is found", ylabel="score")
     _headings(figure, title, None)
     return _png(figure)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from geohydra.errors import ConfigError
@@ -18,7 +18,8 @@ from geohydra.identity import canonical, digest, fingerprint
 class Stage:
     """One entry of `conf/pipeline/*.yaml`: which step, what it needs, which parts of the config it sees.
 
-    `uses` are dotted keys of the composed config; `role` is what it asks of hardware.
+    `uses` are dotted keys of the composed config; `role` is what it asks of hardware. With a condition `when` on the metrics of
+    what it needs, it is done only where that holds. `shards`: into how many steps its work is divided.
     """
 
     name: str
@@ -27,6 +28,8 @@ class Stage:
     needs: tuple[str, ...]
     uses: tuple[str, ...]
     role: str
+    when: str = ""
+    shards: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """One step to run once, whoever asked for it. `needs` maps names to ids of other planned steps."""
+    """One step to run once, whoever asked for it. `needs` maps names to ids of other planned steps.
+
+    `stage` is its name in the pipeline. A step whose work is divided names the steps that do it in `parts`, and puts together
+    what they made; each of those is a `shard`: the k-th (from 0) of n. `when` is the condition that it waits for.
+    """
 
     id: str
     step: str
@@ -50,6 +57,15 @@ class PlannedStep:
     role: str
     fingerprint: str
     jobs: tuple[str, ...]
+    stage: str = ""
+    when: str = ""
+    shard: tuple[int, int] | None = None
+    parts: tuple[str, ...] = ()
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """Ids of all steps that end before this one starts."""
+        return (*self.needs.values(), *self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +80,12 @@ class PlannedJob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps in an order in which they can run, and the jobs that they serve."""
+    """Steps in an order in which they can run, and the jobs that they serve; `at_once` bounds how many jobs are under way."""
 
     name: str
     steps: tuple[PlannedStep, ...]
     jobs: tuple[PlannedJob, ...]
+    at_once: int | None = None
 
     def step(self, identity: str) -> PlannedStep:
         """The step with this id."""
@@ -76,7 +93,11 @@ class Plan:
 
     def followers(self, identity: str) -> tuple[PlannedStep, ...]:
         """Steps that need this one directly."""
-        return tuple(step for step in self.steps if identity in step.needs.values())
+        return tuple(step for step in self.steps if identity in step.before)
+
+    def whole(self) -> Plan:
+        """The same plan without the shards of divided steps: what is shown to people."""
+        return Plan(self.name, tuple(step for step in self.steps if step.shard is None), self.jobs)
 
 
 @dataclass(slots=True)
@@ -102,15 +123,24 @@ def make_plan(name: str, jobs: Sequence[Job]) -> Plan:
                 draft.jobs.append(job.name)
         asked.append(prints)
     ids = _ids(drafts)
-    steps = tuple(
-        PlannedStep(ids[mark], d.stage.step, d.config, {n: ids[p] for n, p in d.needs.items()}, d.stage.role, mark, tuple(d.jobs))
-        for mark, d in drafts.items()
-    )
+    steps = tuple(step for mark, draft in drafts.items() for step in _planned(mark, draft, ids))
     planned = tuple(
         PlannedJob(job.name, job.config, job.overrides, {stage: ids[mark] for stage, mark in prints.items()})
         for job, prints in zip(jobs, asked, strict=True)
     )
     return Plan(name, _sorted(steps), planned)
+
+
+def _planned(mark: str, draft: _Draft, ids: Mapping[str, str]) -> Iterator[PlannedStep]:
+    """The step of a draft, behind its shards. What the step makes does not depend on them, and so its identity does not."""
+    stage, needs = draft.stage, {need: ids[other] for need, other in draft.needs.items()}
+    count = stage.shards if stage.shards > 1 else 0
+    step = PlannedStep(ids[mark], stage.step, draft.config, needs, stage.role, mark, tuple(draft.jobs), stage.name, stage.when)
+    names = tuple(f"{step.id}.{place + 1}of{count}" for place in range(count))
+    for place, name in enumerate(names):
+        identity = fingerprint(stage.step, version=stage.version, config=draft.config, needs=draft.needs, shard=(place, count))
+        yield replace(step, id=name, fingerprint=identity, shard=(place, count))
+    yield replace(step, parts=names)
 
 
 def slice_config(config: Mapping[str, Any], uses: Sequence[str]) -> dict[str, Any]:
@@ -144,6 +174,9 @@ def as_dict(plan: Plan) -> dict[str, Any]:
                 "role": step.role,
                 "jobs": list(step.jobs),
                 "config": step.config,
+                **({"when": step.when} if step.when else {}),
+                **({"shard": list(step.shard)} if step.shard else {}),
+                **({"parts": list(step.parts)} if step.parts else {}),
             }
             for step in plan.steps
         ],
@@ -156,6 +189,8 @@ def tree(plan: Plan, *, done: Sequence[str] = ()) -> str:
 
     Then its role, whether its output is stored (`done` ids) or to do, its fingerprint; for a sweep how many jobs it serves.
     """
+    plan = plan.whole()
+    done = [step.id for step in plan.steps if step.id in done]
     branches = list(_branches(plan))
     wide = max((len(text) for text, _, _ in branches), default=0)
     lines = [_line(plan, text.ljust(wide), step, others, step.id in done) for text, step, others in branches]
@@ -169,7 +204,7 @@ def depths(plan: Plan) -> dict[str, int]:
     """How many steps stand before each one, along the longest way."""
     found: dict[str, int] = {}
     for step in plan.steps:
-        found[step.id] = max((found[need] + 1 for need in step.needs.values()), default=0)
+        found[step.id] = max((found[need] + 1 for need in step.before if need in found), default=0)
     return found
 
 
@@ -197,6 +232,10 @@ def _line(plan: Plan, branch: str, step: PlannedStep, others: Sequence[str], is_
     if len(plan.jobs) > 1:
         some = step.jobs[0] if len(step.jobs) == 1 else f"{len(step.jobs)} jobs"
         parts.append("all jobs" if len(step.jobs) == len(plan.jobs) else some)
+    if step.parts:
+        parts.append(f"in {len(step.parts)} shards")
+    if step.when:
+        parts.append(f"when {step.when}")
     if others:
         parts.append(f"also needs {', '.join(others)}")
     return "  ".join(parts)
@@ -212,6 +251,8 @@ def _ordered(stages: Sequence[Stage]) -> list[Stage]:
         for need in stage.needs:
             if need not in known:
                 raise ConfigError(f"pipeline.steps.{stage.name}.needs", f"no step is called {need!r}", f"there are {', '.join(known)}")
+            if known[need].when:
+                raise ConfigError(f"pipeline.steps.{stage.name}.needs", f"{need!r} may not be done at all: it has a condition")
     sorter = graphlib.TopologicalSorter({stage.name: stage.needs for stage in stages})
     try:
         return [known[name] for name in sorter.static_order()]
@@ -233,7 +274,7 @@ def _ids(drafts: Mapping[str, _Draft]) -> dict[str, str]:
 
 def _sorted(steps: Sequence[PlannedStep]) -> tuple[PlannedStep, ...]:
     known = {step.id: step for step in steps}
-    order = graphlib.TopologicalSorter({step.id: tuple(step.needs.values()) for step in steps}).static_order()
+    order = graphlib.TopologicalSorter({step.id: step.before for step in steps}).static_order()
     return tuple(known[identity] for identity in order)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from geohydra.types import PIXEL, Grid, Image, Scene, Shape, Window
+from geohydra.types import PIXEL, Grid, Image, Scene, Series, Shape, Window
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,11 @@ Target = Mapping[str, NDArray[Any] | Rows]
 """What is to be learnt from one chip, by name; the same names, dtypes and shapes for every chip of a task, less the length of rows."""
 
 Batch = Mapping[str, "torch.Tensor"]
-"""`image` float32 (n, band, row, col), normalised, 0 where not valid; `valid` bool (n, row, col); the target's names."""
+"""`image` float32 (n, band, row, col), normalised, 0 where not valid; `valid` bool (n, row, col); the target's names.
+
+Of series `image` is (n, time, band, row, col), `valid` (n, time, row, col), and `days` int32 (n, time), since 1970-01-01; dates may come
+in any order, and chips that have fewer than others end with dates that are nowhere valid.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,14 @@ class Ground(Protocol):
         priority of the labels, else the one that is later in the file. Ignored ground does not hide objects."""
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """Ground that tells a number for each pixel."""
+
+    def values(self, window: Window) -> NDArray[np.float32]:
+        """Numbers `(row, col)` of a window; NaN where there is none."""
+
+
 class Model(Protocol):
     """A network by configuration, with as many input and output channels as the task needs."""
 
@@ -215,8 +227,8 @@ class Trained(Protocol):
     details: Mapping[str, Any]
     device: str
 
-    def normalise(self, image: Image) -> NDArray[np.float32]:
-        """Float32 `(band, row, col)`, 0 where not valid."""
+    def normalise(self, image: Image | Series) -> NDArray[np.float32]:
+        """Float32 `(band, row, col)`, 0 where not valid; of a series its planes, see `geohydra.raster.planes`."""
 
     def forward(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network's outputs for a batch `(n, band, row, col)`."""
@@ -271,10 +283,10 @@ class Task(Protocol):
 
 @runtime_checkable
 class Viewing(Protocol):
-    """A task that sees scenes in a way of its own, such as two acquisitions as one image."""
+    """A task that sees scenes in a way of its own, such as two acquisitions as one image, or all of them as a series."""
 
     def view(self, scene: Scene) -> Scene:
-        """The scene as the steps from analyze on read it. Raises DataError where it does not suit the task."""
+        """The scene as the steps from analyze on read it (`Scene.series`). Raises DataError where it does not suit the task."""
 
 
 def viewed(task: Any, scenes: Sequence[Scene]) -> list[Scene]:
@@ -293,6 +305,14 @@ class Answering(Protocol):
 def answered(task: Any, network: Any, batch: Batch) -> Any:
     """A network's outputs for a batch; of most networks they are one tensor."""
     return task.answer(network, batch) if isinstance(task, Answering) else network(batch["image"])
+
+
+@runtime_checkable
+class Summing(Protocol):
+    """A task that tells something of all predicted scenes together, such as a table of areas."""
+
+    def sum_up(self, rows: Sequence[Mapping[str, Any]], work: Work) -> None:
+        """Write it into `work.out` and `work.report`; `rows` are what `predict` returned, their files stand in `work.out`."""
 
 
 @runtime_checkable

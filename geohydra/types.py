@@ -7,9 +7,9 @@ Rows come before columns everywhere; arrays are `(band, row, col)`. A transform 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -153,6 +153,51 @@ class Image:
         if self.pixels.ndim != 3 or self.pixels.shape[1:] != self.valid.shape:
             raise ValueError(f"pixels {self.pixels.shape} and validity {self.valid.shape} do not match")
 
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """Where there is anything to learn from `(row, col)`."""
+        return self.valid
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Pixels `(time, band, row, col)` in the dtype of the files, which were measured `(time, row, col)`, and when, in order."""
+
+    pixels: NDArray[Any]
+    valid: NDArray[np.bool_]
+    times: tuple[datetime, ...]
+
+    def __post_init__(self) -> None:
+        times, _, *shape = self.pixels.shape
+        if self.pixels.ndim != 4 or self.valid.shape != (times, *shape) or len(self.times) != times:
+            raise ValueError(f"pixels {self.pixels.shape}, validity {self.valid.shape} and {len(self.times)} times do not match")
+        if list(self.times) != sorted(self.times):
+            raise ValueError("the times of a series are not in order")
+
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """Where any acquisition is valid `(row, col)`."""
+        return np.asarray(self.valid.any(axis=0))
+
+    @property
+    def days(self) -> NDArray[np.int32]:
+        """When, in whole days since 1970-01-01 (UTC)."""
+        return np.array([_day(time) for time in self.times], np.int32)
+
+    def at(self, place: int) -> Image:
+        """One acquisition."""
+        return Image(self.pixels[place], self.valid[place])
+
+    def some(self, places: Sequence[int]) -> Series:
+        """Some acquisitions, in the order of time."""
+        chosen = sorted(places)
+        return Series(self.pixels[chosen], self.valid[chosen], tuple(self.times[place] for place in chosen))
+
+    def seen(self) -> Series:
+        """Without acquisitions in which nothing is valid: they tell nothing."""
+        places = np.flatnonzero(self.valid.any(axis=(1, 2))).tolist()
+        return self if len(places) == len(self.times) else self.some(places)
+
 
 Resampling = Literal["nearest", "bilinear", "cubic", "average", "mode"]
 """How pixels of one grid become pixels of another; what they mean is told by GDAL's documentation."""
@@ -203,10 +248,13 @@ class MaskAsset:
 class LabelAsset:
     """The labels of one scene, as ingest wrote or found them.
 
-    kind "vector": a GeoParquet file of valid polygons in the CRS of the scene's grid, with a text column `class`.
+    kind "vector": a GeoParquet file of valid polygons in the CRS of the scene's grid, with a text column `class`; of these only the rows
+    that have the values of `where` in the columns it names, such as those of one frame.
     kind "whole": all of the scene is of `classes`; `uri` is that of its image.
     kind "raster": any raster on any grid; `values` maps its pixel values to class names, others are unlabelled, and values
     that are mapped to None are ground that counts neither in a loss nor in a metric.
+
+    kind "values": a number a pixel, of the one band of the assets in `measured`.
 
     Such ground is also what the polygons in `ignored` cover (a GeoParquet file in the CRS of the scene's grid), whatever is labelled
     there, and what is unlabelled where `unlabelled` is "ignore". Where two labels cover a pixel, a class that stands earlier in
@@ -220,6 +268,8 @@ class LabelAsset:
     ignored: str | None = None
     unlabelled: Literal["background", "ignore"] = "background"
     priority: tuple[str, ...] = ()
+    measured: tuple[Asset, ...] = ()
+    where: Mapping[str, int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +277,7 @@ class Scene:
     """One place at one or more times: rasters, all to be read onto `grid`, what masks them, and labels if any.
 
     `composite` says how several acquisitions become one image, where a task asks for one: "median", "first" (valid), or another
-    name that `geohydra.raster.series` knows.
+    name that `geohydra.raster.series` knows. `series`: all acquisitions are read, not one image; the `view` of a task of series says so.
     """
 
     id: str
@@ -238,6 +288,7 @@ class Scene:
     properties: Mapping[str, Any] = field(default_factory=dict)
     masks: tuple[MaskAsset, ...] = ()
     composite: str | None = None
+    series: bool = False
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -253,7 +304,7 @@ class Scene:
         """One acquisition: the assets and masks of this time, and those without a time."""
         assets = tuple(replace(asset, time=None) for asset in self.assets if asset.time in (time, None))
         masks = tuple(replace(mask, time=None) for mask in self.masks if mask.time in (time, None))
-        return replace(self, assets=assets, masks=masks, time=time, composite=None)
+        return replace(self, assets=assets, masks=masks, time=time, composite=None, series=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +335,11 @@ class LockEntry:
             "item": self.item,
         }
         return {key: value for key, value in known.items() if value is not None}
+
+
+def _day(time: datetime) -> int:
+    moment = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)).days
 
 
 def tile_windows(image: Shape, size: Shape, stride: Shape) -> Iterator[Window]:

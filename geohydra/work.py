@@ -13,20 +13,22 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from geohydra import storage
 from geohydra.build import trusted
 from geohydra.errors import ConfigError, GeohydraError, StoreError
 from geohydra.identity import fingerprint
 from geohydra.report import Emit, Report, silent
+
+Item = TypeVar("Item")
 
 Config = Mapping[str, Any]
 """A step's own slice of the resolved config: plain dicts, lists, numbers and text."""
@@ -44,24 +46,35 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One step to perform: all that it depends on, and where outputs live."""
+    """One step to perform: all that it depends on, and where outputs live.
+
+    `shard` is the k-th (from 0) of n equal parts of its work; `parts` are the outputs of all of them, to be put together.
+    """
 
     step: str
     config: Config
     needs: Mapping[str, str]
     store: str
     resources: Resources = field(default_factory=Resources)
+    shard: tuple[int, int] | None = None
+    parts: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """Identity of the output."""
         needs = {name: uri.rstrip("/").rsplit("/", 1)[-1] for name, uri in self.needs.items()}
-        return fingerprint(self.step, version=step_version(self.step), config=self.config, needs=needs)
+        return fingerprint(self.step, version=step_version(self.step), config=self.config, needs=needs, shard=self.shard)
 
     @property
     def uri(self) -> str:
         """Where the output lives, or will."""
         return output_uri(self.store, self.step, self.fingerprint)
+
+    @property
+    def found(self) -> str | None:
+        """Where the output stands already; of a shard also where the whole does, for then nobody needs the shard."""
+        places = [self.uri] if self.shard is None else [self.uri, replace(self, shard=None).uri]
+        return next((uri for uri in places if read_manifest(uri) is not None), None)
 
 
 class Work:
@@ -71,8 +84,19 @@ class Work:
     content becomes the output. `state` is a local folder that survives a kill: what a step finds there it goes on from.
     """
 
-    def __init__(self, inputs: Mapping[str, str], folder: Path, resources: Resources, *, emit: Emit = silent) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, str],
+        folder: Path,
+        resources: Resources,
+        *,
+        emit: Emit = silent,
+        shard: tuple[int, int] | None = None,
+        parts: Sequence[str] = (),
+    ) -> None:
         self.inputs = dict(inputs)
+        self._shard = shard or (0, 1)
+        self._made = tuple(parts)
         self.out = folder / "out"
         self.state = folder / "state"
         self.resources = resources
@@ -88,6 +112,15 @@ class Work:
         if name not in self.inputs:
             raise ConfigError(f"pipeline.steps.{name}", "this step's output is needed here", f"add {name} to `needs`")
         return storage.fetch(self.inputs[name])
+
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Those of the items that this shard works on: every n-th, from the k-th on. All of them where the work is not divided."""
+        place, count = self._shard
+        return items[place::count]
+
+    def made(self) -> list[Path]:
+        """The outputs of all shards, in their order, as local folders: what `merge` puts together."""
+        return [storage.fetch(uri) for uri in self._made]
 
     def progress(self, done: int, total: int, text: str = "") -> None:
         """Tell how far the work is; cheap enough to call for every window."""
@@ -129,6 +162,11 @@ def step_module(step: str) -> ModuleType:
     return module
 
 
+def divisible(step: str) -> bool:
+    """Whether a step's work can be done in shards: its module has `merge(config, work)`, which puts together what they made."""
+    return callable(getattr(step_module(step), "merge", None))
+
+
 def step_version(step: str) -> int:
     """Raised by hand whenever a step's output for the same config changes."""
     return int(step_module(step).VERSION)
@@ -137,6 +175,11 @@ def step_version(step: str) -> int:
 def output_uri(store: str, step: str, identity: str) -> str:
     """Where a step's output lives."""
     return storage.join(storage.absolute(store), step, identity)
+
+
+def failure_uri(request: Request) -> str:
+    """Where a container that failed leaves a note; it counts for as long as there is no output."""
+    return storage.join(storage.absolute(request.store), "failures", request.step, f"{request.fingerprint}.json")
 
 
 def read_manifest(uri: str) -> dict[str, Any] | None:
@@ -150,8 +193,8 @@ def read_manifest(uri: str) -> dict[str, Any] | None:
 def perform(request: Request, *, emit: Emit = silent) -> str:
     """Make a step's output unless it exists; return its URI."""
     uri = request.uri
-    if read_manifest(uri) is not None:
-        return uri
+    if (found := request.found) is not None:
+        return found
     with _told_of_disk(request.store), _scratch(request, emit) as folder:
         if read_manifest(uri) is None:
             _make(request, folder, emit)
@@ -159,11 +202,17 @@ def perform(request: Request, *, emit: Emit = silent) -> str:
     return uri
 
 
+def discard(request: Request) -> None:
+    """Forget the unfinished work on an output that nobody goes on with."""
+    shutil.rmtree(scratch_root(request.store) / f"{request.step}-{request.fingerprint}", ignore_errors=True)
+
+
 def _make(request: Request, folder: Path, emit: Emit) -> None:
     started = time.monotonic()
-    work = Work(request.needs, folder, request.resources, emit=emit)
+    work = Work(request.needs, folder, request.resources, emit=emit, shard=request.shard, parts=request.parts)
+    module = step_module(request.step)
     try:
-        step_module(request.step).run(request.config, work)
+        (module.merge if request.parts else module.run)(request.config, work)
         work.report.close(f"{request.step} {request.fingerprint}")
         _write_manifest(request, work.out, time.monotonic() - started)
         _publish(work.out, request.uri)
@@ -240,6 +289,7 @@ def _write_manifest(request: Request, out: Path, seconds: float) -> None:
         "fingerprint": request.fingerprint,
         "config": request.config,
         "needs": dict(request.needs),
+        **({"shard": list(request.shard)} if request.shard else {}),
         "files": files,
         "seconds": round(seconds, 3),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,16 +77,46 @@ class ChangeDetection(SemanticSegmentation):
         return ChangeReview(self)
 
     def predict(self, scene: Scene, trained: Trained, settings: Any, out: Path, work: Work) -> dict[str, Any]:
-        """A map of changes, by choice probabilities and polygons; the polygons tell both dates."""
+        """A map of changes, by choice probabilities and polygons, and the area of each change; polygons and areas tell both dates."""
+        from geohydra.prediction.transitions import transition_table, write_tables
+
         dates = {f"date_{name}": scene.properties.get(f"geohydra:{name}") for name in ("before", "after")}
         told = {key: str(value)[:10] for key, value in dates.items() if value}
-        return told | self._predicted(scene, trained, settings, out, work, columns=told)
+        row = told | self._predicted(scene, trained, settings, out, work, columns=told)
+        table = transition_table(out / "classes.tif", self.classes, scene=scene.id, dates=told)
+        return row | {key: f"{out.name}/{name}" for key, name in write_tables(table, out).items()}
+
+    def sum_up(self, rows: Sequence[Mapping[str, Any]], work: Work) -> None:
+        """The areas of all scenes, and those of all together."""
+        from geohydra.prediction.transitions import joined_tables, read_table, write_tables
+
+        table = joined_tables([read_table(work.out / row["transitions_parquet"]) for row in rows])
+        write_tables(table, work.out)
+        work.report.table("transitions", table)
 
     def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
         """Scores, curves and pictures of the pixels of a split."""
         from geohydra.evaluation.dense import evaluate
 
-        return evaluate(self, pairs, split=split, settings=settings, work=work, headline=change_headline)
+        prefix = "" if split == settings.splits[-1] else f"{split}_"
+        show = partial(self._show_areas, pairs, f"{prefix}transitions", work)
+        return evaluate(self, pairs, split=split, settings=settings, work=work, headline=change_headline, show=show)
+
+    def _show_areas(self, pairs: Sequence[Pair], name: str, work: Work, matrices: Mapping[str, Counts]) -> None:
+        """True and predicted hectares of each change, in each scene and in all; of pixels that have both a label and an answer."""
+        from geohydra.vector.area import pixel_area
+
+        hectares = {pair.scene.id: pixel_area(pair.scene.grid) / 10_000 for pair in pairs if pair.scene.id in matrices}
+        whole = [matrices[scene] * area for scene, area in hectares.items()]
+        parts: dict[str, Any] = {**dict(zip(hectares, whole, strict=True)), "all": sum(whole)}
+        table: dict[str, list[Any]] = {
+            "scene": [scene for scene in parts for _ in self.classes],
+            "change": [*self.classes] * len(parts),
+            "true_ha": [float(value) for part in parts.values() for value in part.sum(1)],
+            "predicted_ha": [float(value) for part in parts.values() for value in part.sum(0)],
+            "agreed_ha": [float(value) for part in parts.values() for value in part.diagonal()],
+        }
+        work.report.table(name, table)
 
 
 class ChangeScores(DenseScores):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from geohydra.task import Batch, Ground, Pair, Target, Trained
+    from geohydra.task import Batch, Ground, Pair, Review, Scores, Target, Trained
     from geohydra.work import Work
 
 
@@ -26,6 +26,8 @@ class Classification(OfClasses):
 
     `classes`: the labels to learn. `background`: what a chip without such a label is; null where that is unknown: then it counts neither
     in the loss nor in a metric. `ignore`: labels whose pixels are unknown. `colors`: `#rrggbb` by class; others are chosen.
+    `multi_label`: a chip is of every class that covers `min_share` of it; the background is then no class, but what a chip is that
+    is of none.
     """
 
     monitor = "f1"
@@ -38,8 +40,9 @@ class Classification(OfClasses):
         ignore: list[Name] | None = None,
         colors: dict[str, Color] | None = None,
         min_share: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        multi_label: bool = False,
     ) -> None:
-        super().__init__(classes=classes, background=background, ignore=ignore, colors=colors)
+        super().__init__(classes=classes, background=background, ignore=ignore, colors=colors, multi_label=multi_label)
         self.min_share = min_share
 
     def check(self, parts: Mapping[str, Any]) -> Iterator[GeohydraError]:
@@ -48,25 +51,29 @@ class Classification(OfClasses):
             yield ConfigError("model", "answers for pixels, classification asks for one class an image", "take model=classifier")
 
     def target(self, ground: Ground, window: Window) -> Target:
-        """`label`: the class id of the window, uint8 `(1,)`; IGNORE where it is unknown."""
-        return {"label": self._labels(ground, window, window.shape).reshape(1)}
+        """`label`: the class id of the window, uint8 `(1,)`; of several labels 0 and 1 `(class,)`. IGNORE where it is unknown."""
+        return {"label": self._labels(ground, window, window.shape).reshape(-1)}
 
     def truth(self, ground: Ground, window: Window, *, cell: Shape) -> NDArray[np.uint8]:
-        """Class ids of a window of cells, uint8 `(row, col)`."""
+        """Class ids of a window of cells, uint8 `(row, col)`; of several labels `(class, row, col)`."""
         return self._labels(ground, window.times(cell), cell)
 
     def loss(self, loss: Any, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The loss over chips of which something was measured and whose class is known."""
-        value: torch.Tensor = loss(outputs[:, :, None, None], known(batch).long())
+        value: torch.Tensor = loss(outputs[:, :, None, None], self._known(batch).long())
         return value
 
-    def scores(self) -> ChipScores:
+    def scores(self) -> Scores:
         """Metrics of one split and one epoch."""
-        return ChipScores(self.classes, known)
+        from geohydra.evaluation.label_review import LabelScores
 
-    def review(self) -> ChipReview:
+        return LabelScores(self.classes, self._known) if self.multi_label else ChipScores(self.classes, self._known)
+
+    def review(self) -> Review:
         """The same, with all that is shown of the best network."""
-        return ChipReview(self, known)
+        from geohydra.evaluation.label_review import LabelReview
+
+        return LabelReview(self, self._known) if self.multi_label else ChipReview(self, self._known)
 
     def predict(self, scene: Scene, trained: Trained, settings: Any, out: Path, work: Work) -> dict[str, Any]:
         """A class for each cell, cells being as large as the chips that the network has learnt from: a coarse map, and squares."""
@@ -76,18 +83,20 @@ class Classification(OfClasses):
 
     def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
         """Scores, curves and pictures of the cells of a split."""
-        from geohydra.evaluation.dense import evaluate
         from geohydra.raster.header import probe
 
         if not pairs:
             return {"metrics": {}, "thresholds": {}}
         cell = _cell(pairs[0], probe(str(pairs[0].file("classes")), allow_no_crs=True).grid)
-        return evaluate(_OfCells(self, cell), pairs, split=split, settings=settings, work=work, cell=cell)
+        of_cells: Any = _OfCells(self, cell)
+        return self._compared(pairs, split=split, settings=settings, work=work, cell=cell, task=of_cells)
 
     def _labels(self, ground: Ground, window: Window, cell: Shape) -> NDArray[np.uint8]:
-        """Class ids of the cells of a window of pixels, uint8 `(row, col)`; the mask is made once for all of them."""
+        """Class ids of the cells of a window of pixels, or labels `(class, row, col)`; the mask is made once for all of them."""
         from geohydra.raster.cells import counts
 
+        if self.multi_label:
+            return self._several(ground, window, cell)
         mask = ground.mask(window, ids=self.ids, background=len(self.classes))
         found = counts(mask, cell, classes=len(self.classes) + 1)
         total = found.sum(axis=0)
@@ -96,6 +105,22 @@ class Classification(OfClasses):
         enough = (most > 0) & (most >= self.min_share * total)
         rest = np.where((total > 0) & (self.background is not None), 0, IGNORE)
         return np.where(enough, found[first:-1].argmax(axis=0) + first, rest).astype(np.uint8)
+
+    def _several(self, ground: Ground, window: Window, cell: Shape) -> NDArray[np.uint8]:
+        """Of each class whether it covers enough of a cell."""
+        from geohydra.raster.cells import counts
+
+        rest = dict.fromkeys(self.ignore, IGNORE)
+        masks = [ground.mask(window, ids={name: 1, **rest}, background=0) for name in self.labels]
+        found = np.stack([counts(mask, cell, classes=2) for mask in masks])
+        total = found.sum(1)
+        there = (found[:, 1] > 0) & (found[:, 1] >= self.min_share * total)
+        known = total > 0 if self.background is not None else (total > 0) & there.any(0)
+        return np.where(known, there, IGNORE).astype(np.uint8)
+
+    def _known(self, batch: Batch) -> torch.Tensor:
+        """Class ids of a batch `(n, 1, 1)`, or labels `(n, class, 1, 1)`; IGNORE where nothing of a chip was measured."""
+        return known(batch)[:, :, None] if self.multi_label else known(batch)
 
 
 class _OfCells:
@@ -148,7 +173,7 @@ class ChipReview(DenseReview):
 
 
 def known(batch: Batch) -> torch.Tensor:
-    """Class ids of a batch `(n, 1, 1)`; IGNORE where nothing of a chip was measured."""
+    """What is told of chips as a whole `(n, value, 1)`; IGNORE where nothing of a chip was measured."""
     import torch
 
     measured = batch["valid"].flatten(1).any(1)[:, None]

@@ -10,16 +10,19 @@ from pydantic import Field
 
 from geohydra.build import near
 from geohydra.errors import ConfigError, GeohydraError
-from geohydra.types import IGNORE, Scene, Window
+from geohydra.types import IGNORE, PIXEL, Scene, Shape, Window
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
+    from geohydra.models.votes import Activation
     from geohydra.prediction.dense import Tiling
+    from geohydra.prediction.outputs import Answers
+    from geohydra.prediction.scan import Watch
     from geohydra.report import Report
-    from geohydra.task import Batch, Ground, Model, Pair, Target, Trained
+    from geohydra.task import Batch, Ground, Model, Pair, Review, Scores, Target, Trained
     from geohydra.work import Work
 
 Name = Annotated[str, Field(min_length=1)]
@@ -29,12 +32,24 @@ Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 class OfClasses:
     """A task that answers with one of its classes: their names and ids, and what is the same for every one of them."""
 
+    activation: Activation = "softmax"
+    """How outputs become probabilities: what answers are averaged by."""
+
     def __init__(
-        self, *, classes: Sequence[str], background: str | None, ignore: Sequence[str] | None, colors: Mapping[str, str] | None
+        self,
+        *,
+        classes: Sequence[str],
+        background: str | None,
+        ignore: Sequence[str] | None,
+        colors: Mapping[str, str] | None,
+        multi_label: bool = False,
     ) -> None:
         self.background = background
+        self.multi_label = multi_label
         self.labels = tuple(classes)
-        self.classes = self.labels if background is None else (background, *self.labels)
+        self.classes = self.labels if background is None or multi_label else (background, *self.labels)
+        if multi_label:
+            self.activation = "sigmoid"
         self.ignore = tuple(ignore or ())
         self.colors: Mapping[str, str] = dict(colors or {})
         check_names(self)
@@ -45,9 +60,37 @@ class OfClasses:
         """The model with one output channel a class."""
         return model.build(channels=channels, classes=len(self.classes))
 
+    def answers(self) -> Answers:
+        """What maps of this task hold."""
+        from geohydra.prediction.label_maps import LabelMap
+        from geohydra.prediction.outputs import ClassMap
+
+        return LabelMap(self.classes, self.colors) if self.multi_label else ClassMap(self.classes, self.colors, self.background)
+
     def _mask(self, ground: Ground, window: Window) -> NDArray[np.uint8]:
-        """Class ids of pixels, uint8 `(row, col)`; IGNORE where nothing is known."""
+        """Class ids of pixels, uint8 `(row, col)`; of several labels 0 and 1 `(class, row, col)`. IGNORE where nothing is known."""
+        if self.multi_label:
+            return self._layers(ground, window)
         return ground.mask(window, ids=self.ids, background=IGNORE if self.background is None else 0)
+
+    def _layers(self, ground: Ground, window: Window) -> NDArray[np.uint8]:
+        """Each class burnt alone: where several cover a pixel, it is of all of them."""
+        import numpy as np
+
+        rest = dict.fromkeys(self.ignore, IGNORE)
+        layers = np.stack([ground.mask(window, ids={name: 1, **rest}, background=0) for name in self.labels])
+        if self.background is None:
+            layers[:, ~(layers == 1).any(0)] = IGNORE
+        return layers
+
+    def _compared(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work, cell: Shape, task: Any = None) -> dict[str, Any]:
+        """Class maps held against the ground; see geohydra.evaluation. `task` tells the truth in its stead."""
+        from geohydra.evaluation.dense import evaluate
+        from geohydra.evaluation.labels import evaluate_labels
+
+        compare = evaluate_labels if self.multi_label else evaluate
+        asked: Any = task or self
+        return compare(asked, pairs, split=split, settings=settings, work=work, cell=cell)
 
     def _predicted(
         self,
@@ -59,6 +102,7 @@ class OfClasses:
         *,
         tiling: Tiling | None = None,
         columns: Mapping[str, str] | None = None,
+        watch: Watch | None = None,
     ) -> dict[str, Any]:
         """See geohydra.prediction.dense.predict_scene."""
         from geohydra.prediction.dense import predict_scene
@@ -74,6 +118,8 @@ class OfClasses:
             background=self.background,
             tiling=tiling,
             columns=columns,
+            answers=self.answers(),
+            watch=watch,
         )
 
 
@@ -82,7 +128,8 @@ class SemanticSegmentation(OfClasses):
 
     `classes`: the labels to learn; where two cover a pixel, the later one lies above. `background`: what a pixel without a
     label is; null where labels are sparse: then such pixels are unknown, and count neither in the loss nor in a metric.
-    `ignore`: labels whose pixels are unknown too. `colors`: `#rrggbb` by class; others are chosen.
+    `ignore`: labels whose pixels are unknown too. `colors`: `#rrggbb` by class; others are chosen. `multi_label`: a pixel is of every
+    class whose label covers it; the background is then no class, but what a pixel is that is of none.
     """
 
     monitor = "iou"
@@ -95,8 +142,9 @@ class SemanticSegmentation(OfClasses):
         background: Name | None = "background",
         ignore: list[Name] | None = None,
         colors: dict[str, Color] | None = None,
+        multi_label: bool = False,
     ) -> None:
-        super().__init__(classes=classes, background=background, ignore=ignore, colors=colors)
+        super().__init__(classes=classes, background=background, ignore=ignore, colors=colors, multi_label=multi_label)
 
     def check(self, parts: Mapping[str, Any]) -> Iterator[GeohydraError]:
         """The network must answer for every pixel of as many images as the task shows."""
@@ -107,7 +155,7 @@ class SemanticSegmentation(OfClasses):
             yield ConfigError("model", "compares two images, this task shows one", "take another, such as model=unet")
 
     def target(self, ground: Ground, window: Window) -> Target:
-        """`mask`: class ids, uint8 `(row, col)`; IGNORE where nothing is known."""
+        """`mask`: class ids, uint8 `(row, col)`; of several labels 0 and 1 `(class, row, col)`. IGNORE where nothing is known."""
         return {"mask": self._mask(ground, window)}
 
     def truth(self, ground: Ground, window: Window) -> NDArray[np.uint8]:
@@ -119,13 +167,17 @@ class SemanticSegmentation(OfClasses):
         value: torch.Tensor = loss(outputs, truth(batch).long())
         return value
 
-    def scores(self) -> DenseScores:
+    def scores(self) -> Scores:
         """Metrics of one split and one epoch."""
-        return DenseScores(self.classes)
+        from geohydra.evaluation.label_review import LabelScores
 
-    def review(self) -> DenseReview:
+        return LabelScores(self.classes, truth) if self.multi_label else DenseScores(self.classes)
+
+    def review(self) -> Review:
         """The same, with all that is shown of the best network."""
-        return DenseReview(self)
+        from geohydra.evaluation.label_review import LabelReview
+
+        return LabelReview(self, truth) if self.multi_label else DenseReview(self)
 
     def predict(self, scene: Scene, trained: Trained, settings: Any, out: Path, work: Work) -> dict[str, Any]:
         """A class map, and by choice probabilities and polygons."""
@@ -133,9 +185,7 @@ class SemanticSegmentation(OfClasses):
 
     def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
         """Scores, curves and pictures of the pixels of a split."""
-        from geohydra.evaluation.dense import evaluate
-
-        return evaluate(self, pairs, split=split, settings=settings, work=work)
+        return self._compared(pairs, split=split, settings=settings, work=work, cell=PIXEL)
 
 
 class Shown(Protocol):
@@ -249,16 +299,18 @@ class DenseReview(DenseScores):
 
 
 def truth(batch: Batch) -> torch.Tensor:
-    """Class ids of a batch, IGNORE where a pixel was not measured."""
+    """Class ids of a batch, or 0 and 1 for each class, IGNORE where a pixel was not measured."""
     import torch
 
-    return torch.where(batch["valid"], batch["mask"], IGNORE)
+    mask = batch["mask"]
+    return torch.where(batch["valid"] if mask.ndim == 3 else batch["valid"][:, None], mask, IGNORE)
 
 
 class Named(Shown, Protocol):
     """A task whose names are to be checked."""
 
     ignore: tuple[str, ...]
+    multi_label: bool
 
 
 def check_names(task: Named) -> None:
@@ -268,7 +320,7 @@ def check_names(task: Named) -> None:
     if twice:
         hint = "each class, the background and each ignored label has its own name"
         raise ConfigError("classes", f"{', '.join(twice)} stands there twice", hint)
-    if len(task.classes) < 2:
+    if len(task.classes) < 2 and not task.multi_label:
         raise ConfigError("classes", "one class leaves nothing to tell apart", "name a second class, or what the rest is in `background`")
     if len(task.classes) > IGNORE:
         raise ConfigError("classes", f"{len(task.classes)} classes are too many", f"at most {IGNORE} with the background")

@@ -151,3 +151,39 @@ def test_a_plan_as_data_is_plain_and_whole() -> None:
     data = as_dict(plan_of({}, {"train": {"lr": 0.5}}))
     assert [step["id"] for step in data["steps"]] == ["ingest", "chip", "train-1", "train-2", "bundle-1", "bundle-2"]
     assert data["jobs"][0]["steps"]["train"] == "train-1"
+
+
+def divided(shards: int = 3, when: str = "") -> Plan:
+    stages = (
+        Stage("ingest", "ingest", 1, (), ("source",), "io"),
+        Stage("predict", "predict", 1, ("ingest",), (), "gpu", shards=shards),
+        Stage("deploy", "deploy", 1, ("predict",), (), "io", when=when),
+    )
+    return make_plan("p", [Job("p", {"source": "s"}, stages)])
+
+
+def test_a_divided_step_stands_behind_its_shards_and_keeps_its_identity() -> None:
+    whole, parted = divided(1), divided(3)
+
+    assert [step.id for step in parted.steps] == ["ingest", "predict.1of3", "predict.2of3", "predict.3of3", "predict", "deploy"]
+    assert parted.step("predict").fingerprint == whole.step("predict").fingerprint
+    assert len({step.fingerprint for step in parted.steps}) == 6
+    assert parted.step("predict").before == ("ingest", "predict.1of3", "predict.2of3", "predict.3of3")
+    assert [step.id for step in parted.followers("predict.1of3")] == ["predict"]
+    assert parted.jobs == whole.jobs
+
+
+def test_shards_are_told_in_one_line_of_the_tree() -> None:
+    told = tree(divided(3, when="test/iou > 0"), done=["ingest", "predict.1of3"])
+
+    assert told.splitlines()[0] == "p: 3 steps, 1 stored"
+    assert "in 3 shards" in told
+    assert "when test/iou > 0" in told
+    assert "1of3" not in told
+
+
+def test_no_step_may_need_one_that_may_not_be_done() -> None:
+    stages = (Stage("a", "a", 1, (), (), "cpu", when="x > 0"), Stage("b", "b", 1, ("a",), (), "cpu"))
+
+    with pytest.raises(ConfigError, match="'a' may not be done at all"):
+        make_plan("p", [Job("p", {}, stages)])

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from geohydra.chips.class_curves import ClassCurves
 from geohydra.chips.footprint import pixel_metres
 from geohydra.errors import DataError
-from geohydra.types import IGNORE, Scene, Shape, Window, tile_windows
+from geohydra.types import IGNORE, Image, Scene, Shape, Window, tile_windows
 
 if TYPE_CHECKING:
     from geohydra.raster.statistics import Statistics
     from geohydra.report import Report
 
 Progress = Callable[[int, int, str], None]
+Found = tuple["Statistics", ClassCurves]
 
 _COLUMNS = 1024
 """Columns read at once, at most: what bounds memory for a very wide scene."""
@@ -44,6 +46,7 @@ class Measured:
     total: Statistics
     scenes: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    curves: ClassCurves = field(default_factory=lambda: ClassCurves((), ()))
 
     def as_dict(self) -> dict[str, Any]:
         """The dict of the merged statistics, and the rows of the scenes."""
@@ -58,10 +61,11 @@ def measure_scenes(scenes: Sequence[Scene], classes: Sequence[str], *, threads: 
         raise DataError("source", "there is no scene to analyze", "check the source")
     bands = scenes[0].bands
     dtype = _dtype(scenes)
-    measured = Measured(Statistics(bands, dtype, classes=classes))
-    found = _in_order(scenes, lambda scene: measure_scene(scene, bands, dtype, classes), threads)
-    for place, (scene, statistics) in enumerate(zip(scenes, found, strict=True), start=1):
+    measured = Measured(Statistics(bands, dtype, classes=classes), curves=ClassCurves(bands, classes))
+    found = _in_order(scenes, lambda scene: _measured(scene, bands, dtype, classes), threads)
+    for place, (scene, (statistics, curves)) in enumerate(zip(scenes, found, strict=True), start=1):
         measured.total.merge(statistics)
+        measured.curves.merge(curves)
         measured.scenes.append(_row(scene, statistics))
         if not statistics.valid_pixels:
             measured.notes.append(f"Warning: {scene.id} has no valid pixel.")
@@ -72,20 +76,30 @@ def measure_scenes(scenes: Sequence[Scene], classes: Sequence[str], *, threads: 
 
 
 def measure_scene(scene: Scene, bands: Sequence[str], dtype: str, classes: Sequence[str]) -> Statistics:
-    """One scene, in strips that follow the blocks of its file."""
+    """One scene, in strips that follow the blocks of its file; of a series all dates."""
+    return _measured(scene, bands, dtype, classes)[0]
+
+
+def _measured(scene: Scene, bands: Sequence[str], dtype: str, classes: Sequence[str]) -> tuple[Statistics, ClassCurves]:
     from geohydra.ground import open_ground
-    from geohydra.raster.series import open_image
+    from geohydra.raster.series import open_pixels
     from geohydra.raster.statistics import Statistics
 
-    statistics = Statistics(bands, dtype, classes=classes)
+    statistics, curves = Statistics(bands, dtype, classes=classes), ClassCurves(bands, classes)
     ground = open_ground(scene)
     ids = {name: place for place, name in enumerate(classes)}
-    with open_image(scene, bands=bands) as reader:
-        for window in _strips(scene.grid.shape, reader.block):
+    with open_pixels(scene, bands=bands) as reader:
+        for window in _strips(scene.grid.shape, reader.block, dates=len(scene.times) if scene.series else 1):
             mask = None if ground is None else ground.mask(window, ids=ids, background=IGNORE)
             high, wide = pixel_metres(scene.grid.at(window))
-            statistics.update(reader.read(window), mask, pixel_area=high * wide)
-    return statistics
+            image = reader.read(window)
+            if isinstance(image, Image):
+                statistics.update(image, mask, pixel_area=high * wide)
+                continue
+            statistics.update_series(image, mask, pixel_area=high * wide)
+            if mask is not None:
+                curves.add(image, mask)
+    return statistics, curves
 
 
 def report_statistics(measured: Measured, settings: Analysis, report: Report) -> None:
@@ -95,7 +109,10 @@ def report_statistics(measured: Measured, settings: Analysis, report: Report) ->
     total = measured.total
     report.metrics({"data/scenes": len(measured.scenes), "data/pixels": total.pixels, "data/valid_share": total.valid_share})
     report.table("per_band", _columns([{"band": name} | _band_row(band) for name, band in total.bands.items()]))
-    report.table("per_class", per_class(total))
+    report.table("per_class", per_class(total, series=bool(measured.curves)))
+    if measured.curves:
+        report.table("class_curves", measured.curves.table())
+        report.figure("class_curves", measured.curves.picture(title="What classes look like through the year, by band"))
     report.table("per_scene", _columns(measured.scenes))
     for note in measured.notes:
         report.note(note)
@@ -104,28 +121,30 @@ def report_statistics(measured: Measured, settings: Analysis, report: Report) ->
     report.figure("histogram", pictures.histogram(known, title="Valid pixels by value"))
 
 
-def per_class(total: Statistics) -> dict[str, list[Any]]:
-    """A row a class: valid pixels, square metres, share of what is valid; last what has no label."""
+def per_class(total: Statistics, *, series: bool = False) -> dict[str, list[Any]]:
+    """A row a class: valid pixels, square metres, share of what is valid; last what has no label. Dates of a series count once."""
+    counted = sum(pixels for _, pixels, _ in total.class_areas())
+    valid = min(total.valid_pixels, counted) if series else total.valid_pixels
     rows = [
-        {"class": name or "(no label)", "pixels": pixels, "area_m2": area, "share": pixels / max(total.valid_pixels, 1)}
+        {"class": name or "(no label)", "pixels": pixels, "area_m2": area, "share": pixels / max(valid, 1)}
         for name, pixels, area in total.class_areas()
     ]
     return _columns(rows)
 
 
-def _strips(shape: Shape, block: Shape) -> Iterator[Window]:
+def _strips(shape: Shape, block: Shape, *, dates: int = 1) -> Iterator[Window]:
     """Windows that cover an image without overlap, along its blocks."""
-    cols = min(shape.cols, max(block.cols, _COLUMNS // block.cols * block.cols))
-    rows = min(shape.rows, block.rows * max(1, _PIXELS // (block.rows * cols)))
+    cols = min(shape.cols, max(block.cols, _COLUMNS // dates // block.cols * block.cols))
+    rows = min(shape.rows, block.rows * max(1, _PIXELS // (block.rows * cols * dates)))
     for window in tile_windows(Shape(-(-shape.rows // rows), -(-shape.cols // cols)), Shape(1, 1), Shape(1, 1)):
         part = Window(window.row * rows, window.col * cols, Shape(rows, cols)).clip(shape)
         if part is not None:
             yield part
 
 
-def _in_order(scenes: Sequence[Scene], measure: Callable[[Scene], Statistics], threads: int) -> Iterator[Statistics]:
+def _in_order(scenes: Sequence[Scene], measure: Callable[[Scene], Found], threads: int) -> Iterator[Found]:
     """Results in the order of the scenes, at most one more than `threads` at a time in memory."""
-    waiting: deque[Future[Statistics]] = deque()
+    waiting: deque[Future[Found]] = deque()
     with ThreadPoolExecutor(max(1, threads)) as pool:
         for scene in scenes:
             waiting.append(pool.submit(measure, scene))

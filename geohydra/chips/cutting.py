@@ -9,6 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geohydra.chips.candidates import Candidate, Candidates
 from geohydra.chips.content import Content
 from geohydra.chips.gathering import chip_dtype
@@ -17,16 +20,16 @@ from geohydra.chips.sampling import Sampling
 from geohydra.chips.selection import select
 from geohydra.chips.shared_ground import shared_ground
 from geohydra.chips.store import ChipWriter
-from geohydra.chips.strips import RollingGround, panel_of, panels, rolling_image
+from geohydra.chips.strips import RollingGround, panel_of, panels, rolling_image, widest
 from geohydra.errors import DataError
 from geohydra.ground import open_ground
 from geohydra.raster.read import gdal_env
-from geohydra.raster.series import open_image
+from geohydra.raster.series import Series, like, open_pixels
 from geohydra.task import Target, Task
 from geohydra.types import Image, Scene, Shape
 
 Progress = Callable[[int, int, str], None]
-Keeper = Callable[[Image, Target], object]
+Keeper = Callable[[Image | Series, Target], object]
 """Takes the pixels and the target of a chip that stays."""
 
 Found = tuple[Scene, Candidates]
@@ -145,39 +148,41 @@ class _Cutter:
         ground = open_ground(scene)
         if ground is None:
             return
-        with open_image(scene, bands=self.bands) as reader, ThreadPoolExecutor(1) as pool:
-            for members in panels(found):
+        dates = len(scene.times) if scene.series else 1
+        with open_pixels(scene, bands=self.bands) as reader, ThreadPoolExecutor(1) as pool:
+            for members in panels(found, wide=widest(dates, reader.block.cols)):
                 panel = panel_of(members, block=reader.block.rows)
-                read = rolling_image(reader.read, panel, pool=pool if len(members) > 1 else None)
+                read = rolling_image(reader.read, panel, pool=pool if len(members) > 1 else None, make=like(reader))
                 rolling = RollingGround(ground, panel)
                 for candidate in members:
                     chip = self._cut(candidate, read(candidate.window), rolling)
                     if chip is not None:
                         yield candidate, chip
 
-    def _cut(self, candidate: Candidate, image: Image, ground: RollingGround) -> Chip | None:
+    def _cut(self, candidate: Candidate, image: Image | Series, ground: RollingGround) -> Chip | None:
         """A chip, kept; None where it is dropped."""
-        valid, share = _valid(image, candidate, ground.grid.shape)
+        measured = image.measured
+        valid, share = _valid(measured, candidate, ground.grid.shape)
         reason = "no valid pixel" if valid == 0 else self.sampling.keep.too_empty(share)
         if reason is None:
             target = self.task.target(ground, candidate.window)
-            counts = ground.counts(candidate.window, image.valid, self.task.labels)
+            counts = ground.counts(candidate.window, measured, self.task.labels)
             reason = self.sampling.keep.too_bare(candidate, labelled=sum(counts.values()) / valid)
         if reason is not None:
             self.dropped[reason] += 1
             return None
         if self.keep is not None:
-            self.keep(image, target)
+            self.keep(image.seen() if isinstance(image, Series) else image, target)
         shares = {name: count / valid for name, count in counts.items()}
-        return Chip(candidate.scene, candidate.window, candidate.split, valid / image.valid.size, shares)
+        return Chip(candidate.scene, candidate.window, candidate.split, valid / measured.size, shares)
 
 
-def _valid(image: Image, candidate: Candidate, scene: Shape) -> tuple[int, float]:
+def _valid(measured: NDArray[np.bool_], candidate: Candidate, scene: Shape) -> tuple[int, float]:
     """Valid pixels, and their share of the part that lies inside the scene."""
     inside = candidate.window.clip(scene)
     if inside is None:
         return 0, 0.0
-    count = image.valid.size if image.valid.all() else int(image.valid.sum())
+    count = measured.size if measured.all() else int(measured.sum())
     return count, count / inside.shape.size
 
 

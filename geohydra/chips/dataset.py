@@ -39,7 +39,8 @@ class Chips:
     """The chips of one split, as torch's DataLoader takes them.
 
     `chips[i]` is one item, `chips.__getitems__([i, j])` a whole batch (use `as_it_is` to collate): `image` float32
-    `(n, band, row, col)`, normalised, 0 where not valid; `valid` bool `(n, row, col)`; the targets by their names.
+    `(n, band, row, col)`, normalised, 0 where not valid; `valid` bool `(n, row, col)`; the targets by their names. Of series
+    `(n, time, band, row, col)`, `(n, time, row, col)`, and `days` since 1970-01-01, int32 `(n, time)`.
     An index may also be `(epoch, i)`: augmentation is drawn from seed, epoch and i alone, whoever loads it.
     """
 
@@ -74,7 +75,8 @@ class Chips:
         keys = [index if isinstance(index, tuple) else (0, index) for index in indices]
         found = self._gather([self._places[place] for _, place in keys])
         image = self._image(found, [(self.seed, *key) for key in keys])
-        arrays = {"image": image, "valid": found.valid} | dict(found.targets)
+        days = {} if found.days is None else {"days": found.days}
+        arrays = {"image": image, "valid": found.valid} | days | dict(found.targets)
         return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
     def targets(self) -> Iterator[dict[str, NDArray[Any]]]:
@@ -202,16 +204,19 @@ def _changed(found: Gathered, pixels: NDArray[Any], place: int, augment: Augment
     given = dict(_layers(found, place))
     moving = {name: found.targets[name][place] for name in movable(found.rows)}
     points = [points_of(values, found.rows[name]) for name, values in moving.items()]
-    masks = given | {"valid": found.valid[place].astype(np.uint8)}
-    image, changed, moved = augment.with_points(pixels, masks, np.concatenate([np.empty((0, 2)), *points]), key=key)
+    valid = found.valid[place].astype(np.uint8)
+    masks = given | {"valid": valid if valid.ndim == 2 else valid.transpose(1, 2, 0)}
+    flat = pixels.reshape(-1, *pixels.shape[-2:])
+    image, changed, moved = augment.with_points(flat, masks, np.concatenate([np.empty((0, 2)), *points]), key=key)
     for name, values in given.items():
         values[...] = changed[name]
     stops = np.cumsum([len(part) for part in points])
     for (name, values), part in zip(moving.items(), np.split(moved, stops), strict=False):
         kind = found.rows[name]
         values[...] = within(rows_from(part, values, kind), kind, *found.valid.shape[-2:])
-    found.valid[place] = changed["valid"] == 1
-    return image
+    known = changed["valid"].reshape(masks["valid"].shape) == 1
+    found.valid[place] = known if valid.ndim == 2 else known.transpose(2, 0, 1)
+    return image.reshape(pixels.shape)
 
 
 def _layers(found: Gathered, place: int) -> Iterator[tuple[str, NDArray[Any]]]:

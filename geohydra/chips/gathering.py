@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geohydra.build import near
+from geohydra.chips.dates import level
 from geohydra.chips.index import Chip
 from geohydra.chips.rows import kinds_of, stacked
 from geohydra.chips.store import ChipStore
 from geohydra.errors import DataError
 from geohydra.ground import open_ground
-from geohydra.raster.series import ImageReader, open_image
+from geohydra.raster.series import ImageReader, Series, SeriesReader, open_pixels
 from geohydra.task import Ground, Target, Task
 from geohydra.types import Image, Scene
 
@@ -32,13 +33,15 @@ _FILES = 8
 class Gathered:
     """Pixels `(n, band, row, col)` as they are in the scenes, validity `(n, row, col)`, targets `(n, ...)` by name.
 
-    `rows` names the kind of those targets that have a row for each object, see `geohydra.task.Rows`.
+    `rows` names the kind of those targets that have a row for each object, see `geohydra.task.Rows`. Of series pixels are
+    `(n, time, band, row, col)`, validity `(n, time, row, col)` and `days` int32 `(n, time)`; chips with fewer dates end with zeros.
     """
 
     pixels: NDArray[Any]
     valid: NDArray[np.bool_]
     targets: Mapping[str, NDArray[Any]]
     rows: Mapping[str, str] = field(default_factory=dict)
+    days: NDArray[np.int32] | None = None
 
 
 class StoredChips:
@@ -53,9 +56,9 @@ class StoredChips:
     def __call__(self, places: Sequence[int]) -> Gathered:
         pixels = self._store.pixels(places)
         if self._picks is not None:
-            pixels = pixels[:, self._picks]
+            pixels = pixels[..., self._picks, :, :]
         targets = {name: self._store.target(name, places) for name in self._store.targets}
-        return Gathered(pixels, self._store.valid(places), targets, self._store.rows)
+        return Gathered(pixels, self._store.valid(places), targets, self._store.rows, self._store.days(places))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Each loader process opens the store itself."""
@@ -70,33 +73,37 @@ class SceneChips:
         self._scenes = {scene.id: scene for scene in scenes}
         self._bands = tuple(bands) if bands is not None else self._scenes[index[0].scene].bands
         self.dtype = chip_dtype(scenes, self._bands)
-        self._opened: OrderedDict[str, tuple[ImageReader, Ground]] = OrderedDict()
+        self._opened: OrderedDict[str, tuple[ImageReader | SeriesReader, Ground]] = OrderedDict()
 
     def __call__(self, places: Sequence[int]) -> Gathered:
         found = [self._read(self._index[place]) for place in places]
         targets = [target for _, target in found]
+        series = [image for image, _ in found if isinstance(image, Series)]
+        together = level if series else np.stack
         return Gathered(
-            np.stack([image.pixels for image, _ in found]).astype(self.dtype, copy=False),
-            np.stack([image.valid for image, _ in found]),
+            together([image.pixels for image, _ in found]).astype(self.dtype, copy=False),
+            together([image.valid for image, _ in found]),
             stacked(targets),
             kinds_of(targets[0]),
+            level([image.days for image in series]) if series else None,
         )
 
     def __getstate__(self) -> dict[str, Any]:
         """Each loader process opens scenes itself."""
         return self.__dict__ | {"_opened": OrderedDict()}
 
-    def _read(self, chip: Chip) -> tuple[Image, Target]:
+    def _read(self, chip: Chip) -> tuple[Image | Series, Target]:
         reader, ground = self._open(chip.scene)
-        return reader.read(chip.window), self._task.target(ground, chip.window)
+        image = reader.read(chip.window)
+        return image.seen() if isinstance(image, Series) else image, self._task.target(ground, chip.window)
 
-    def _open(self, name: str) -> tuple[ImageReader, Ground]:
+    def _open(self, name: str) -> tuple[ImageReader | SeriesReader, Ground]:
         if name not in self._opened:
             scene = self._scenes[name]
             ground = open_ground(scene)
             if ground is None:
                 raise DataError(f"scene {name}", "has no labels to learn from", "run ingest again with the labels")
-            self._opened[name] = (open_image(scene, bands=self._bands, open_files=_FILES), ground)
+            self._opened[name] = (open_pixels(scene, bands=self._bands, open_files=_FILES), ground)
         self._opened.move_to_end(name)
         if len(self._opened) > _OPEN:
             _, (reader, _) = self._opened.popitem(last=False)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geohydra.errors import DataError
-from geohydra.types import Image
+from geohydra.raster.planes import planes
+from geohydra.types import Image, Series
 
 
 class Normalise:
@@ -33,13 +34,13 @@ class Normalise:
                 raise DataError("statistics", f"there are none of the band {band!r}", f"there are {', '.join(known)}")
         return cls([known[band]["mean"] for band in bands], [known[band]["std"] for band in bands])
 
-    def __call__(self, image: Image) -> NDArray[np.float32]:
-        """Float32 `(band, row, col)`, 0 where not valid."""
+    def __call__(self, image: Image | Series) -> NDArray[np.float32]:
+        """Float32 `(band, row, col)`, 0 where not valid; of a series its planes, see `geohydra.raster.planes`."""
         found: NDArray[np.float32] = self.batch(image.pixels[None], image.valid[None])[0]
-        return found
+        return planes(found, image.valid, image.days) if isinstance(image, Series) else found
 
     def batch(self, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """The same for pixels `(n, band, row, col)` of any dtype and their validity `(n, row, col)`."""
+        """The same for pixels `(n, [time,] band, row, col)` of any dtype and their validity `(n, [time,] row, col)`."""
         out = np.empty(pixels.shape, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             np.subtract(pixels, self.mean[:, None, None], out=out, casting="unsafe")
@@ -48,9 +49,9 @@ class Normalise:
 
 
 def blank(pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Put 0 in place, in every band, where a pixel `(n, band, row, col)` is not valid `(n, row, col)`."""
+    """Put 0 in place, in every band, where a pixel `(..., band, row, col)` is not valid `(..., row, col)`."""
     if not valid.all():
-        np.copyto(pixels, 0, where=~valid[:, None])
+        np.copyto(pixels, 0, where=~valid[..., None, :, :])
     return pixels
 
 

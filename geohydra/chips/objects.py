@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geohydra.errors import DataError
-from geohydra.types import IGNORE, Scene, Shape, Window
+from geohydra.types import IGNORE, LabelAsset, Scene, Shape, Window
 
 if TYPE_CHECKING:
     from geohydra.task import Ground
@@ -27,14 +27,16 @@ def object_points(scene: Scene, windows: Sequence[Window], counts: Mapping[str, 
     if scene.labels is None or not windows:
         return np.zeros((0, 2))
     if scene.labels.kind == "vector":
-        return _on_polygons(scene, scene.labels.uri, windows, counts, rng)
+        return _on_polygons(scene, scene.labels, windows, counts, rng)
     return _on_pixels(scene, windows, counts, rng)
 
 
-def _on_polygons(scene: Scene, uri: str, windows: Sequence[Window], counts: Mapping[str, int], rng: np.random.Generator) -> Points:
+def _on_polygons(
+    scene: Scene, labels: LabelAsset, windows: Sequence[Window], counts: Mapping[str, int], rng: np.random.Generator
+) -> Points:
     from shapely import get_coordinates, is_empty, point_on_surface
 
-    shapes, classes = _polygons(uri)
+    shapes, classes = _polygons(labels)
     sure = _pixels(get_coordinates(point_on_surface(shapes)), scene)
     kept = np.flatnonzero(~is_empty(shapes))
     near = kept[_inside(sure, windows)]
@@ -48,7 +50,7 @@ def _on_polygons(scene: Scene, uri: str, windows: Sequence[Window], counts: Mapp
     return np.concatenate(found)
 
 
-def _polygons(uri: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def _polygons(labels: LabelAsset) -> tuple[NDArray[Any], NDArray[Any]]:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -57,9 +59,10 @@ def _polygons(uri: str) -> tuple[NDArray[Any], NDArray[Any]]:
     from geohydra import storage
 
     try:
-        table = pq.read_table(storage.fetch(uri), columns=["geometry", "class"])
+        rows = [(name, "==", value) for name, value in labels.where.items()]
+        table = pq.read_table(storage.fetch(labels.uri), columns=["geometry", "class"], filters=rows or None)
     except (OSError, pa.ArrowException) as cause:
-        raise DataError(uri, f"holds no labels that ingest wrote ({cause})", "run ingest again") from cause
+        raise DataError(labels.uri, f"holds no labels that ingest wrote ({cause})", "run ingest again") from cause
     geometry = pc.cast(table["geometry"], pa.binary()).to_numpy(zero_copy_only=False)
     return np.asarray(from_wkb(geometry)), table["class"].to_numpy(zero_copy_only=False)
 

@@ -5,6 +5,10 @@ image.raw          pixels (chip, band, row, col) in the dtype of the scenes
 valid.raw          validity (chip, bits), packed
 target.NAME.raw    targets (chip, ...); of those with a row for each object, the rows of all chips
 target.NAME.stops.raw   of these, where the rows of each chip end, int64
+
+Where chips are series, image and valid hold the dates of all chips one after the other, and
+days.raw           days since 1970-01-01 of each date, int32
+dates.stops.raw    where the dates of each chip end, int64
 """
 
 from __future__ import annotations
@@ -18,10 +22,11 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from geohydra.chips.dates import level
 from geohydra.chips.rows import padded
 from geohydra.errors import StoreError
 from geohydra.task import Rows, Target
-from geohydra.types import Image, Shape
+from geohydra.types import Image, Series, Shape
 
 Array = NDArray[Any]
 _Form = tuple[np.dtype[Any], tuple[int, ...], str | None]
@@ -38,13 +43,20 @@ class ChipWriter:
         self._head: dict[str, Any] = {"bands": list(bands), "shape": [shape.rows, shape.cols], "dtype": np.dtype(dtype).str}
         self._targets: dict[str, _Form] | None = None
         self._stops: dict[str, int] = {}
+        self._dates: int | None = None
         self._streams: dict[str, BinaryIO] = {}
 
-    def add(self, image: Image, target: Target) -> int:
+    def add(self, image: Image | Series, target: Target) -> int:
         """Keep one chip; returns its place. The arrays may be views and may change afterwards."""
         self._agree(image, target)
         self._append("image", np.ascontiguousarray(image.pixels, self._head["dtype"]))
-        self._append("valid", np.packbits(image.valid))
+        if isinstance(image, Series):
+            self._dates = (self._dates or 0) + len(image.times)
+            self._append("valid", np.packbits(image.valid.reshape(len(image.valid), -1), axis=1))
+            self._append("days", image.days)
+            self._append("dates.stops", np.array([self._dates], np.int64))
+        else:
+            self._append("valid", np.packbits(image.valid))
         for name, values in target.items():
             self._append(f"target.{name}", np.ascontiguousarray(values.values if isinstance(values, Rows) else values))
             if isinstance(values, Rows):
@@ -62,7 +74,8 @@ class ChipWriter:
         if kind is None:
             forms = (self._targets or {}).items()
             targets = {name: {"dtype": dtype.str, "shape": shape, "rows": rows} for name, (dtype, shape, rows) in forms}
-            (self.folder / "store.json").write_text(json.dumps(self._head | {"count": self.count, "targets": targets}, indent=1))
+            dates = {} if self._dates is None else {"dates": self._dates}
+            (self.folder / "store.json").write_text(json.dumps(self._head | {"count": self.count, "targets": targets} | dates, indent=1))
 
     def _append(self, name: str, values: Array) -> None:
         if name not in self._streams:
@@ -71,10 +84,10 @@ class ChipWriter:
         while len(view):
             view = view[self._streams[name].write(view) :]
 
-    def _agree(self, image: Image, target: Target) -> None:
+    def _agree(self, image: Image | Series, target: Target) -> None:
         """Every chip must look like the first: a reader computes where each lies."""
         expected = (len(self._head["bands"]), *self._head["shape"])
-        if image.pixels.shape != expected:
+        if image.pixels.shape[-3:] != expected:
             raise ValueError(f"a chip of shape {image.pixels.shape} in a store of {expected}")
         found = {name: _form(values) for name, values in target.items()}
         if self._targets is None:
@@ -103,8 +116,12 @@ class ChipStore:
         self.shape = Shape(*head["shape"])
         self.dtype = np.dtype(head["dtype"])
         rows, cols = self.shape.rows, self.shape.cols
-        self._image = self._map("image", self.dtype, (len(self.bands), rows, cols))
-        self._valid = self._map("valid", np.dtype(np.uint8), ((rows * cols + 7) // 8,))
+        self.dates: int | None = head.get("dates")
+        self._image = self._map("image", self.dtype, (len(self.bands), rows, cols), self.dates)
+        self._valid = self._map("valid", np.dtype(np.uint8), ((rows * cols + 7) // 8,), self.dates)
+        if self.dates is not None:
+            self._days = self._map("days", np.dtype(np.int32), (), self.dates)
+            self._ends = self._map("dates.stops", np.dtype(np.int64), ())
         self.rows: dict[str, str] = {name: what["rows"] for name, what in head["targets"].items() if what.get("rows")}
         self._stops = {name: self._map(f"target.{name}.stops", np.dtype(np.int64), ()) for name in self.rows}
         self._targets = {
@@ -121,14 +138,19 @@ class ChipStore:
         return tuple(self._targets)
 
     def pixels(self, places: Sequence[int]) -> Array:
-        """`(n, band, row, col)` in the stored dtype: a copy."""
-        return self._image[list(places)]
+        """`(n, band, row, col)` in the stored dtype: a copy; of series `(n, time, band, row, col)`, as long as the longest."""
+        return self._image[list(places)] if self.dates is None else level([self._image[part] for part in self._parts(places)])
 
     def valid(self, places: Sequence[int]) -> NDArray[np.bool_]:
-        """`(n, row, col)`."""
+        """`(n, row, col)`; of series `(n, time, row, col)`."""
         rows, cols = self.shape.rows, self.shape.cols
-        bits = np.unpackbits(self._valid[list(places)], axis=1, count=rows * cols)
-        return bits.view(np.bool_).reshape(-1, rows, cols)
+        packed = self._valid[list(places)] if self.dates is None else level([self._valid[part] for part in self._parts(places)])
+        bits = np.unpackbits(packed, axis=-1, count=rows * cols)
+        return bits.view(np.bool_).reshape(*packed.shape[:-1], rows, cols)
+
+    def days(self, places: Sequence[int]) -> NDArray[np.int32] | None:
+        """Of series `(n, time)`."""
+        return None if self.dates is None else level([self._days[part] for part in self._parts(places)])
 
     def target(self, name: str, places: Sequence[int]) -> Array:
         """`(n, ...)`: a copy; rows are padded, see geohydra.chips.rows."""
@@ -136,6 +158,10 @@ class ChipStore:
             return self._targets[name][list(places)]
         stops = self._stops[name]
         return padded([self._targets[name][stops[place - 1] if place else 0 : stops[place]] for place in places])
+
+    def _parts(self, places: Sequence[int]) -> list[slice]:
+        """The dates of some chips."""
+        return [slice(int(self._ends[place - 1]) if place else 0, int(self._ends[place])) for place in places]
 
     def _length(self, name: str) -> int:
         """How many rows of a target are stored in all; of most targets there is one a chip."""

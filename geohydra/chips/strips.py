@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geohydra.chips.candidates import Candidate, Candidates
-from geohydra.task import Ground, Instances, Objects
-from geohydra.types import IGNORE, Grid, Image, Shape, Window
+from geohydra.errors import DataError
+from geohydra.task import Ground, Instances, Measured, Objects
+from geohydra.types import IGNORE, Grid, Image, Series, Shape, Window
 
 Arrays = tuple[NDArray[Any], ...]
 """Arrays whose last two axes are rows and columns."""
@@ -115,6 +116,12 @@ class RollingGround:
     def instances(self, window: Window) -> Instances:
         return self._ground.instances(window)
 
+    def values(self, window: Window) -> NDArray[np.float32]:
+        """See geohydra.task.Measured. Raises DataError where the ground tells no numbers."""
+        if not isinstance(self._ground, Measured):
+            raise DataError("source", "the labels tell no numbers", "bring the band that is to be learnt beside the imagery")
+        return self._ground.values(window)
+
     def counts(self, window: Window, valid: NDArray[np.bool_], classes: Sequence[str]) -> dict[str, int]:
         """Valid pixels of each class in a window, from a mask at hand where one tells them all apart."""
         ids, background = self._numbering(classes)
@@ -139,8 +146,14 @@ class RollingGround:
         return Rolling(burn, self._panel)
 
 
-def rolling_image(read: Callable[[Window], Image], panel: Panel, *, pool: Executor | None = None) -> Callable[[Window], Image]:
-    """A reader of windows, from a reader of strips."""
+def rolling_image(
+    read: Callable[[Window], Image | Series],
+    panel: Panel,
+    *,
+    pool: Executor | None = None,
+    make: Callable[[NDArray[Any], NDArray[np.bool_]], Image | Series] = Image,
+) -> Callable[[Window], Image | Series]:
+    """A reader of windows, from a reader of strips; `make` puts pixels and validity together again."""
 
     def strip(window: Window) -> Arrays:
         image = read(window)
@@ -148,19 +161,23 @@ def rolling_image(read: Callable[[Window], Image], panel: Panel, *, pool: Execut
 
     held = Rolling(strip, panel, pool=pool)
 
-    def view(window: Window) -> Image:
-        pixels, valid = held.read(window)
-        return Image(pixels, valid)
+    def view(window: Window) -> Image | Series:
+        return make(*held.read(window))
 
     return view
 
 
-def panels(found: Sequence[Candidate]) -> Iterator[Candidates]:
+def widest(dates: int, block: int) -> int:
+    """Columns of a panel of a series of so many dates, at most: whole blocks, in about as much memory as an image of several bands."""
+    return _WIDE if dates == 1 else max(1, 4 * _WIDE // (dates * block)) * block
+
+
+def panels(found: Sequence[Candidate], *, wide: int = _WIDE) -> Iterator[Candidates]:
     """Candidates that share strips, by row: few columns at a time, and scattered ones alone."""
     if not found:
         return
     candidates = Candidates.of(found)
-    groups = candidates.cols // _WIDE
+    groups = candidates.cols // wide
     ordered = candidates.take(np.lexsort((candidates.cols, candidates.rows, groups)))
     _, starts = np.unique(np.sort(groups), return_index=True)
     for start, stop in pairwise([*starts.tolist(), len(ordered)]):

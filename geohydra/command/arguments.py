@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from geohydra.errors import ConfigError
 
 if TYPE_CHECKING:
-    from geohydra.config.compose import Answer, Composed
+    from geohydra.config.compose import Answer, Composed, Search
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,8 +30,11 @@ class Asked:
     multirun: bool
     name: str
 
-    def compose(self) -> list[Composed]:
-        """One config, or those of all jobs of a sweep; none is checked yet."""
+    def compose(self, *, fixed: bool = False) -> list[Composed]:
+        """One config, or those of all jobs of a sweep, of a search those of its first batch; none is checked yet.
+
+        Raises ConfigError for a search where the jobs must be `fixed` beforehand.
+        """
         if not self.multirun:
             from geohydra.config.compose import compose
 
@@ -42,14 +45,28 @@ class Asked:
             jobs.extend(batch)
             return [0.0] * len(batch)
 
-        self.sweep(collect)
+        def begin(search: Search) -> None:
+            if fixed:
+                hint = "take a grid, or run the search itself: each batch is a graph then"
+                raise ConfigError("sweep", "a search decides while it runs what it tries, and has no graph beforehand", hint)
+            jobs.extend(first_batch(search))
+
+        self.sweep(collect, begin)
         return jobs
 
-    def sweep(self, answer: Answer) -> None:
-        """Ask Hydra's sweeper for batches of jobs, and `answer` for what they came to."""
-        from geohydra.config.compose import sweep
+    def sweep(self, answer: Answer, search: Callable[[Search], None]) -> None:
+        """Ask Hydra's sweeper for batches of jobs, and `answer` for what they came to; or `search` to decide by itself."""
+        from geohydra.config.compose import Answers, sweep
 
-        sweep(self.overrides, answer, name=self.name)
+        sweep(self.overrides, Answers(answer, search), name=self.name)
+
+
+def first_batch(search: Search) -> list[Composed]:
+    """The jobs that a search begins with; none is run."""
+    from geohydra.sweeping.goals import goals_of
+
+    study = search.settings.open_study(search.space, goals_of(search.base.config), None)
+    return [search.compose(words, number) for number, words in study.batch()]
 
 
 def parser(verb: str, description: str, *, examples: str = "") -> Parser:
@@ -68,7 +85,7 @@ def add_composing(to: argparse.ArgumentParser) -> None:
     to.add_argument(
         "overrides", nargs="*", metavar="key=value", help="overrides in Hydra's grammar: task=..., train.lr=1e-3, +new=1, ~gone"
     )
-    to.add_argument("-m", "--multirun", action="store_true", help="sweep: key=a,b  key=range(1,8,3)  group=glob(*)")
+    to.add_argument("-m", "--multirun", action="store_true", help="sweep: key=a,b  key=range(1,8,3)  group=glob(*)  sweep=optuna")
     to.add_argument("-cn", "--config-name", default="geohydra", metavar="NAME", help="a primary config of your own, conf/NAME.yaml")
     to.add_argument("-cd", "--config-dir", metavar="FOLDER", help="the folder of your own configs, where it is not ./conf")
     to.add_argument("--cfg", choices=("job", "hydra", "all"), help="print the composed config and stop")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from geohydra.build import build
 from geohydra.command.planning import plan_of, stored
-from geohydra.command.run_folder import link_results, make_run_folder, write_request
+from geohydra.command.run_folder import link_results, make_run_folder, sweep_folder, write_request
 from geohydra.command.summary import Ended, ended_jobs
-from geohydra.config.compose import Composed
+from geohydra.config.compose import PRIMARY, Composed
 from geohydra.pipeline.job import run_jobs
 from geohydra.pipeline.progress import watching
-from geohydra.pipeline.runners import Outcome, Runner
-from geohydra.tracking import Tracking
+from geohydra.pipeline.runners import Outcome, Remote, Runner
+from geohydra.pipeline.sweep import Recipe
+from geohydra.plan import Plan
+from geohydra.tracking import NullTracking, Tracking
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +30,58 @@ class Performed:
     address: str
 
 
-def perform_plan(jobs: Sequence[Composed]) -> Performed:
-    """Run all jobs as one plan; what runs, and who is told, is the first job's to say."""
+def perform_plan(jobs: Sequence[Composed], *, name: str = PRIMARY) -> Performed:
+    """Run all jobs as one plan; what runs, and who is told, is the first job's to say. `name` is that of the primary config.
+
+    A sweep that was killed, or stopped, goes on in its own folder: what it had told stays told.
+    """
     plan, store = plan_of(jobs)
     first = jobs[0].config
-    runner: Runner = build(first["runner"], where="runner")
-    tracking: Tracking = build(first["tracking"], where="tracking")
+    runner, tracking, address = _engaged(jobs[0], name)
     done = stored(plan, store)
     if len(done) < len(plan.steps):
         runner.warm()
-    folder = make_run_folder(first["outputs"], plan.name)
-    write_request(folder, plan, done=done)
-    with watching(plan) as listener:
-        outcome = run_jobs(
-            plan, runner=runner, tracking=tracking, store=store, hardware=first["hardware"], folder=folder, listener=listener
-        )
+    several = len(jobs) > 1
+    with sweep_folder(first["outputs"], plan) if several else nullcontext(make_run_folder(first["outputs"], plan.name)) as folder:
+        write_request(folder, plan, done=done)
+        with watching(plan) as listener:
+            outcome = run_jobs(
+                plan,
+                runner=runner,
+                tracking=tracking,
+                store=store,
+                hardware=first["hardware"],
+                folder=folder,
+                listener=listener,
+                recipe=_recipes(plan, jobs, name),
+            )
     ended = ended_jobs(plan, outcome)
     link_results(folder, {job.job.name: _shown(job) for job in ended})
-    return Performed(folder, outcome, ended, tracking.address)
+    return Performed(folder, outcome, ended, address)
+
+
+def _engaged(job: Composed, name: str) -> tuple[Runner, Tracking, str]:
+    """Who runs the plan, who is told of it from here (nobody, where the run itself tells), and where it can be looked at."""
+    runner: Runner = build(job.config["runner"], where="runner")
+    tracking: Tracking = build(job.config["tracking"], where="tracking")
+    if isinstance(runner, Remote):
+        from geohydra.config.parameters import parameters_of
+
+        runner.take(parameters_of(job, name=name))
+        return runner, NullTracking() if runner.tells(job.config) else tracking, tracking.address
+    return runner, tracking, tracking.address
+
+
+def recipe_of(job: Composed, called: str, name: str) -> str:
+    """The config of a sweep's best job, as a file of `conf/experiment/`."""
+    from geohydra.config.recipe import recipe
+
+    return recipe(job, title=f"The best job of a sweep: {called}.", name=name)
+
+
+def _recipes(plan: Plan, jobs: Sequence[Composed], name: str) -> Recipe:
+    known = {planned.name: job for planned, job in zip(plan.jobs, jobs, strict=True)}
+    return lambda called: recipe_of(known[called], called, name)
 
 
 def _shown(job: Ended) -> dict[str, str]:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from geohydra.config.checking import checked, locked, make_job
 from geohydra.config.compose import Composed
+from geohydra.config.locking import Listed
 from geohydra.errors import ConfigError
+from geohydra.pipeline.runners.stored import stored_steps
 from geohydra.plan import Plan, make_plan
-from geohydra.work import output_uri, read_manifest
 
 
-def plan_of(jobs: Sequence[Composed]) -> tuple[Plan, str]:
+def plan_of(jobs: Sequence[Composed], known: Listed | None = None) -> tuple[Plan, str]:
     """The one plan of all jobs, and the store that it is performed in. Raises Problems for the first bad job."""
-    ready = locked([checked(job) for job in jobs])
+    ready = locked([checked(job) for job in jobs], known)
     store = _one_store(ready)
-    return make_plan(str(ready[0].config["name"]), [make_job(job) for job in ready]), store
+    sweep = ready[0].config.get("sweep") or {}
+    plan = make_plan(str(ready[0].config["name"]), [make_job(job) for job in ready])
+    return replace(plan, at_once=sweep.get("parallel") if len(jobs) > 1 else None), store
 
 
 def stored(plan: Plan, store: str) -> list[str]:
     """Ids of the steps whose output exists already."""
-    return [step.id for step in plan.steps if read_manifest(output_uri(store, step.step, step.fingerprint)) is not None]
+    return list(stored_steps(plan, store))
 
 
 def _one_store(jobs: Sequence[Composed]) -> str:

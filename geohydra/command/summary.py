@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geohydra import storage
-from geohydra.build import build
 from geohydra.command.console import near_path, table
-from geohydra.errors import GeohydraError
 from geohydra.pipeline.runners import Outcome
 from geohydra.plan import Plan, PlannedJob
+from geohydra.sweeping.goals import Goal, goals_of
+from geohydra.tracking.comparison import Comparison, JobRow
 
 _MAPS = (".tif", ".parquet", ".geojson")
 
@@ -41,12 +42,31 @@ def ended_jobs(plan: Plan, outcome: Outcome) -> list[Ended]:
 
 def told(ended: list[Ended], outcome: Outcome, folder: Path, address: str) -> str:
     """The whole summary, as text."""
-    parts = [_comparison(ended) if len(ended) > 1 else _metrics(ended[0]), *_places(ended, folder), _seconds(outcome)]
+    parts = [_comparison(ended) if len(ended) > 1 else _metrics(ended[0]), *_places(ended, folder), _recipe(folder), _seconds(outcome)]
     if address:
         parts.append(f"tracking  {address}")
     if "cancelled" in outcome.jobs.values():
         parts.append("stopped: the same command goes on from here")
     return "\n".join(part for part in parts if part)
+
+
+def searched(rows: Sequence[JobRow], goals: Sequence[Goal], folder: Path, address: str) -> str:
+    """The summary of a search: all trials, the best first."""
+    metrics = [goal.metric for goal in goals]
+    comparison = Comparison(rows, metrics[0], metrics[1:], frozenset(goal.metric for goal in goals if goal.down))
+    columns = comparison.columns()
+    shown = ["job", "status", *(["front"] if "front" in columns else []), *(name for name in metrics if name in columns)]
+    lines = [(*(columns[name][place] for name in shown), " ".join(job.overrides)) for place, job in enumerate(comparison.ranked)]
+    counts = Counter(row.status for row in rows)
+    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    parts = [table((*shown, "overrides"), lines), f"trials    {told}", f"run       {near_path(folder)}", _recipe(folder)]
+    return "\n".join(part for part in [*parts, f"tracking  {address}" if address else ""] if part)
+
+
+def _recipe(folder: Path) -> str:
+    """Where the best job's config lies, ready to be used."""
+    place = folder / "conf" / "experiment" / "best.yaml"
+    return f"best      {near_path(place)} (in conf/experiment/ it is run by experiment=best)" if place.exists() else ""
 
 
 def failures(outcome: Outcome) -> Iterator[str]:
@@ -83,15 +103,17 @@ def _step_metrics(uri: str) -> dict[str, float]:
 
 def _objective(config: Mapping[str, Any], metrics: Mapping[str, float]) -> str | None:
     """The score that jobs are compared by: the task's, on the split that chooses rather than on the one that tests."""
-    wanted: list[str] = []
-    if "task" in config:
-        try:
-            monitor = build(config["task"], where="task").monitor
-        except GeohydraError:
-            monitor = ""
-        wanted = [f"val/{monitor}", f"test/{monitor}", monitor]
+    goals = goals_of(config)
+    last = goals[0].metric.rpartition("/")[2] if goals else ""
+    wanted = [*(goal.metric for goal in goals[:1]), f"test/{last}", last]
     known = [name for name in wanted if name in metrics] or sorted(headline(metrics))
     return known[0] if known else None
+
+
+def _sign(job: Ended) -> float:
+    """-1 where less of the objective is better."""
+    goals = goals_of(job.job.config)
+    return -1.0 if goals and goals[0].metric == job.objective and goals[0].down else 1.0
 
 
 def _metrics(ended: Ended) -> str:
@@ -106,7 +128,7 @@ def _comparison(ended: list[Ended]) -> str:
     telling = sorted(name for name in names if len({job.metrics.get(name) for job in ended}) > 1)
     columns = ([objective] if objective else []) + telling[:5]
     common = set.intersection(*(set(job.job.overrides) for job in ended))
-    rows = sorted(ended, key=lambda job: (job.value is None, -(job.value or 0.0)))
+    rows = sorted(ended, key=lambda job: (job.status not in ("done", "stored"), job.value is None, -_sign(job) * (job.value or 0.0)))
     lines = [(job.job.name, job.status, *(job.metrics.get(name) for name in columns), _apart(job, common)) for job in rows]
     return table(("job", "status", *columns, "overrides"), lines)
 

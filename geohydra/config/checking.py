@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from geohydra.build import build, near, problems
+from geohydra.conditions import parse_condition
 from geohydra.config.compose import Composed
 from geohydra.config.folders import groups
 from geohydra.config.locking import locked as locked
 from geohydra.config.rules import Parts, broken_rules
+from geohydra.credentials import HINT, credentials
 from geohydra.errors import ConfigError, GeohydraError, Problems
 from geohydra.plan import Job, Stage
 from geohydra.source import Source
 from geohydra.task import Task
-from geohydra.work import Config, step_version
+from geohydra.work import Config, divisible, step_version
 
 _PROTOCOLS: Mapping[str, type] = {"task": Task, "source": Source}
 
@@ -45,34 +47,32 @@ class Settings:
         self.lock = lock
 
 
-class Role:
-    """What a step of one role gets: threads, memory in GB, GPUs, the device, processes that load data."""
-
-    def __init__(
-        self,
-        *,
-        cpu: Annotated[int, Field(ge=1)],
-        memory: Annotated[float, Field(gt=0)],
-        gpu: Annotated[int, Field(ge=0)] = 0,
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-        workers: Annotated[int, Field(ge=0)] = 0,
-    ) -> None:
-        self.cpu = cpu
-        self.memory = memory
-        self.gpu = gpu
-        self.device = device
-        self.workers = workers
-
-
 class StageEntry:
     """One entry of `pipeline.steps`: the step module where it is not the entry's name, what it needs, the parts of the
-    config that it sees (dotted keys), the hardware role."""
+    config that it sees (dotted keys), the hardware role, the condition under which it is done."""
 
-    def __init__(self, *, uses: list[str], role: str, needs: list[str] | None = None, step: str | None = None) -> None:
+    def __init__(
+        self, *, uses: list[str], role: str, needs: list[str] | None = None, step: str | None = None, when: str | None = None
+    ) -> None:
         self.uses = tuple(uses)
         self.role = role
         self.needs = tuple(needs or ())
         self.step = step
+        self.when = None if when is None else parse_condition(when, where="when").text
+
+
+class Pipeline:
+    """What `pipeline` holds beside its steps. `shards`: into how many steps the work of one is divided. `parameters`: dotted keys of
+    the config that can be changed when a compiled file is run."""
+
+    def __init__(
+        self,
+        *,
+        shards: dict[str, Annotated[int, Field(ge=1, le=64)]] | None = None,
+        parameters: list[str] | None = None,
+    ) -> None:
+        self.shards = dict(shards or {})
+        self.parameters = tuple(parameters or ())
 
 
 def check(config: Config) -> list[GeohydraError]:
@@ -80,6 +80,7 @@ def check(config: Config) -> list[GeohydraError]:
     parts, errors = _parts(config)
     found_stages, more = _stages(config)
     errors += [*more, *_unknown_keys(config, found_stages), *_plain_values(config), *_hardware(config), *_values(config, "")]
+    errors += [ConfigError(place, f"this looks like {told}", HINT) for place, told in credentials(config)]
     errors += broken_rules(_used(parts, found_stages), config, found_stages)
     return _each_once(errors)
 
@@ -144,19 +145,59 @@ def _stages(config: Config) -> tuple[tuple[Stage, ...], list[GeohydraError]]:
     if not isinstance(entries, Mapping) or not entries:
         return (), [ConfigError("pipeline.steps", "there are no steps", "choose one with pipeline=full")]
     found: list[Stage] = []
-    errors: list[GeohydraError] = []
+    entries = {name: entry for name, entry in entries.items() if not _is_left_out(entry)}
+    settings, errors = _pipeline(pipeline, config, entries)
     for name, entry in entries.items():
         mistakes = list(_stage_mistakes(str(name), entry, config, entries))
         errors += mistakes
         if not mistakes:
-            found.append(_stage(str(name), entry))
+            found.append(_stage(str(name), entry, settings.shards.get(str(name), 1)))
     return tuple(found), errors
 
 
-def _stage(name: str, entry: Mapping[str, Any]) -> Stage:
+def _is_left_out(entry: Any) -> bool:
+    """A step whose condition is null is no part of the pipeline."""
+    return isinstance(entry, Mapping) and "when" in entry and entry["when"] is None
+
+
+def _pipeline(pipeline: Any, config: Config, entries: Mapping[str, Any]) -> tuple[Pipeline, list[GeohydraError]]:
+    """What stands beside the steps, and the mistakes in it."""
+    given = {key: value for key, value in pipeline.items() if key != "steps"}
+    errors = problems({"_target_": "geohydra.config.checking.Pipeline", **given}, where="pipeline")
+    if errors:
+        return Pipeline(), errors
+    settings = Pipeline(**given)
+    for name in settings.shards:
+        if name not in entries:
+            errors.append(ConfigError(f"pipeline.shards.{name}", f"no step is called {name!r}", near(name, entries)))
+        elif settings.shards[name] > 1 and not _is_divisible(name, entries[name]):
+            errors.append(ConfigError(f"pipeline.shards.{name}", "the work of this step cannot be divided", "predict's can"))
+    for key in settings.parameters:
+        if not _has(config, key):
+            errors.append(ConfigError("pipeline.parameters", f"the config has no {key!r}", near(key, config)))
+        elif not any(key == use or key.startswith(f"{use}.") for entry in entries.values() for use in _uses(entry)):
+            errors.append(ConfigError("pipeline.parameters", f"no step uses {key!r}, so that changing it would change nothing"))
+    return settings, errors
+
+
+def _is_divisible(name: str, entry: Any) -> bool:
+    """A step that is not there at all is told of elsewhere."""
+    step = (entry.get("step") if isinstance(entry, Mapping) else None) or name
+    try:
+        return divisible(str(step))
+    except GeohydraError:
+        return True
+
+
+def _uses(entry: Any) -> list[str]:
+    found = entry.get("uses") if isinstance(entry, Mapping) else None
+    return [str(use) for use in found] if isinstance(found, list) else []
+
+
+def _stage(name: str, entry: Mapping[str, Any], shards: int) -> Stage:
     made = StageEntry(**entry)
     step = made.step or name
-    return Stage(name, step, step_version(step), made.needs, made.uses, made.role)
+    return Stage(name, step, step_version(step), made.needs, made.uses, made.role, made.when or "", shards)
 
 
 def _stage_mistakes(name: str, entry: Any, config: Config, entries: Mapping[str, Any]) -> Iterator[GeohydraError]:
@@ -217,7 +258,7 @@ def _hardware(config: Config) -> Iterator[GeohydraError]:
         if not isinstance(role, Mapping):
             yield ConfigError(f"hardware.{name}", f"{role!r} is no role", "a role is {cpu: 2, memory: 4, gpu: 0, device: cpu, workers: 0}")
             continue
-        yield from problems({"_target_": "geohydra.config.checking.Role", **role}, where=f"hardware.{name}")
+        yield from problems({"_target_": "geohydra.pipeline.hardware.Role", **role}, where=f"hardware.{name}")
 
 
 def _values(value: Any, where: str) -> Iterator[ConfigError]:

@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from geohydra.config.folders import shipped_conf
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
     from omegaconf import DictConfig
+
+    from geohydra.sweeping.settings import Searching
+    from geohydra.sweeping.space import Space
 
 PRIMARY = "geohydra"
 """The primary config is `geohydra.yaml`, so that a stranger's `conf/config.yaml` never replaces it."""
@@ -42,19 +45,46 @@ Answer = Callable[[Sequence[Composed]], Sequence[float | Exception]]
 """Takes all jobs of a batch at once; gives for each its objective, or what went wrong."""
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A sweep that decides while it runs: what it varies, all else that was overridden, how a job is made of words.
+
+    `base` is the config where nothing is varied. `compose` takes the words of a trial and its number.
+    """
+
+    settings: Searching
+    base: Composed
+    space: Space
+    fixed: tuple[str, ...]
+    compose: Callable[[Sequence[str], int], Composed]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Who performs a sweep: its batches of jobs where they are known beforehand, else a search."""
+
+    batch: Answer
+    search: Callable[[Search], None]
+
+
 @contextmanager
 def _hydra() -> Iterator[Hydra]:
-    """Hydra's engine on the user's and the shipped configs."""
+    """Hydra's engine on the user's and the shipped configs. A sweep may compose something else while it is open."""
     if str(_PLUGINS) not in sys.path:
         sys.path.append(str(_PLUGINS))
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    with initialize_config_dir(str(shipped_conf()), job_name=PRIMARY, version_base="1.3"):
-        engine = GlobalHydra.instance().hydra
-        if engine is None:
-            raise RuntimeError("Hydra did not start")
-        yield engine
+    standing = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(shipped_conf()), job_name=PRIMARY, version_base="1.3"):
+            engine = GlobalHydra.instance().hydra
+            if engine is None:
+                raise RuntimeError("Hydra did not start")
+            yield engine
+    finally:
+        GlobalHydra.instance().hydra = standing
 
 
 @contextmanager
@@ -77,15 +107,15 @@ def compose(overrides: Sequence[str], *, name: str = PRIMARY) -> Composed:
         return plain(_load(engine, name, overrides))
 
 
-def sweep(overrides: Sequence[str], answer: Answer, *, name: str = PRIMARY) -> None:
-    """Expand the sweep grammar with Hydra's sweeper; `answer` is asked once for each batch of jobs."""
+def sweep(overrides: Sequence[str], answers: Answers, *, name: str = PRIMARY) -> None:
+    """Expand the sweep grammar with Hydra's sweeper, which asks once for each batch of jobs, or hands over a search."""
     chosen = {word.lstrip("+").partition("=")[0] for word in overrides}
     words = list(overrides)
-    for group, option in (("hydra/sweeper", "grid"), ("hydra/launcher", "plan")):
+    for group, option in (("hydra/sweeper", "plan"), ("hydra/launcher", "plan")):
         if group not in chosen:
             words.append(f"{group}={option}")
     with _explained_hydra(overrides, name) as engine:
-        engine.multirun(name, answer, [*words, "hydra.mode=MULTIRUN"], with_log_configuration=False)
+        engine.multirun(name, cast("Any", answers), [*words, "hydra.mode=MULTIRUN"], with_log_configuration=False)
 
 
 def plain(config: DictConfig, *, number: int | None = None) -> Composed:

@@ -21,6 +21,8 @@ _VERSION = 1
 
 Progress = Callable[[int, int, str], None]
 Entry = Mapping[str, Any]
+Listed = dict[str, list[Entry]]
+"""What was listed so far, by the digest of the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,10 @@ class Moved:
         return ", ".join(f"{len(uris)} {how}" for how, uris in told.items() if uris) or "nothing has changed"
 
 
-def locked(jobs: Sequence[Composed]) -> list[Composed]:
-    """The jobs with the files that each stands on, and with the model that it uses; equal sources are listed once."""
-    listed: dict[str, list[Entry]] = {}
+def locked(jobs: Sequence[Composed], known: Listed | None = None) -> list[Composed]:
+    """The jobs with the files that each stands on, and with the model that it uses; equal sources are listed once, and those that
+    are `known` not again."""
+    listed: Listed = {} if known is None else known
     result = []
     for job in jobs:
         mark = digest([job.config.get("source"), job.config.get("lock")])

@@ -19,13 +19,16 @@ run that made one or used one."""
 
 
 def with_pinned_bundle(config: Config) -> Config:
-    """The config with `bundle.uri` as the place of a model folder and `bundle.digest` as what it holds now.
+    """The config with `bundle.uri` as the place of a model folder and `bundle.digest` as what it holds now; of a list, of all of them.
 
     Without a `bundle.uri` it stays as it is. Raises DataError where no model is found.
     """
     node = config.get("bundle")
     if not isinstance(node, dict) or not node.get("uri"):
         return config
+    if isinstance(node["uri"], list):
+        uris = [find_model(str(uri)) for uri in node["uri"]]
+        return {**config, "bundle": {**node, "uri": uris, "digest": digest([read_card(uri) for uri in uris])}}
     uri = find_model(str(node["uri"]))
     return {**config, "bundle": {**node, "uri": uri, "digest": digest(read_card(uri))}}
 

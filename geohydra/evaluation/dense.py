@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -57,11 +58,12 @@ def evaluate(
     work: Work,
     cell: Shape = PIXEL,
     headline: Headline = headline,
+    show: Callable[[Mapping[str, Counts]], None] | None = None,
 ) -> dict[str, Any]:
     """Compare class rasters with the ground over the windows of a split, in bounded memory; of cells, those that lie within.
 
-    Returns `metrics` by short names, and `thresholds`: for each class the probability of the best F1, where probabilities exist.
-    Scenes without labels do not count.
+    `show` is given the confusion matrix of each scene. Returns `metrics` by short names, and `thresholds`: for each class the
+    probability of the best F1, where probabilities exist. Scenes without labels do not count.
     """
     classes = task.classes
     legend = _Legend(tuple(classes), pictures.palette(classes, task.colors, background=task.background))
@@ -79,16 +81,48 @@ def evaluate(
         work.say(f"{split}: no pixel has both a label and a prediction, so it has no scores")
         return {"metrics": {}, "thresholds": {}}
     _tables(work.report, tallies, matrix, legend, prefix=prefix, split=split)
+    if show is not None:
+        show({scene: tally.matrix for scene, tally in tallies.items()})
     if settings.examples and known and cell == PIXEL:
         chosen = examples.choose(known, classes=len(classes), count=settings.examples)
         title = f"{split}: from the worst to the best"
         work.report.figure(f"{prefix}examples", examples.draw(chosen, names=legend.names, colors=legend.colors, title=title))
     lines = _curves(tallies, legend) if settings.curves else {}
-    metrics = headline(matrix, classes) | _curve_report(work.report, lines, prefix=prefix, split=split)
+    metrics = headline(matrix, classes) | report_curves(work.report, lines, prefix=prefix, split=split)
     if lines:
         metrics["ece"] = calibration_error(np.sum([tally.sure for tally in tallies.values()], axis=0))
+        metrics |= _area_means(lines)
+    if settings.boundary is not None:
+        metrics |= _boundaries(known, classes, settings.boundary, work, prefix=prefix)
     _say(work, split, metrics)
     return {"metrics": metrics, "thresholds": {name: line.best[0] for name, line in lines.items() if np.isfinite(line.best[0])}}
+
+
+def _area_means(lines: Mapping[str, Curve]) -> dict[str, float]:
+    """Unweighted means over classes that have the score."""
+    found = {name: np.array([getattr(line, name) for line in lines.values()], float) for name in ("average_precision", "auroc")}
+    return {name: mean(values) for name, values in found.items()}
+
+
+def _boundaries(known: Sequence[tuple[Pair, Truth]], classes: Sequence[str], width: int, work: Work, *, prefix: str) -> dict[str, float]:
+    """The boundary IoU over all scenes, with a table by class."""
+    from geohydra.evaluation.boundary import boundary_ious, boundary_scores, compare_boundaries
+
+    total = np.zeros((len(classes) + 1,) * 2, np.int64)
+    for pair, truth in known:
+        shape = pair.scene.grid.coarse(pair.cell).shape
+        file = _class_file(pair)
+        total += compare_boundaries(file, shape=shape, windows=pair.windows, truth=truth, classes=len(classes), width=width)
+    ious: list[Any] = boundary_ious(total).tolist()
+    work.report.table(f"{prefix}boundary", {"class": list(classes), "boundary_iou": ious, "pixels": [width] * len(classes)})
+    return boundary_scores(total, classes)
+
+
+def _class_file(pair: Pair) -> Path:
+    file = pair.file("classes")
+    if file is None:
+        raise KeyError(f"the prediction of {pair.scene.id} names no class raster")
+    return file
 
 
 def _truth(pair: Pair, task: DenseTask) -> Truth | None:
@@ -118,9 +152,7 @@ def _whole_cells(start: int, stop: int, cell: int, length: int) -> tuple[int, in
 
 
 def _compare(pair: Pair, truth: Truth, classes: int, *, curves: bool) -> Tally:
-    file = pair.file("classes")
-    if file is None:
-        raise KeyError(f"the prediction of {pair.scene.id} names no class raster")
+    file = _class_file(pair)
     levels = pair.file("probabilities") if curves else None
     return compare(
         file, levels, shape=pair.scene.grid.coarse(pair.cell).shape, windows=pair.windows, truth=truth, classes=classes, longest=_MAP
@@ -170,7 +202,8 @@ def _curves(tallies: Mapping[str, Tally], legend: _Legend) -> dict[str, Curve]:
     return {name: curve(*levels[place]) for place, name in enumerate(legend.names) if levels[place, 0].any()}
 
 
-def _curve_report(report: Report, lines: Mapping[str, Curve], *, prefix: str, split: str) -> dict[str, float]:
+def report_curves(report: Report, lines: Mapping[str, Curve], *, prefix: str, split: str) -> dict[str, float]:
+    """Write curves by class as tables and a figure; returns their areas."""
     if not lines:
         return {}
     table: dict[str, list[Any]] = {name: _rows(lines, name) for name in ("thresholds", "precision", "recall", "false_positive_rate")}

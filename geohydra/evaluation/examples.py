@@ -31,7 +31,7 @@ class Example:
 
 def choose(pairs: Sequence[tuple[Pair, Truth]], *, classes: int, count: int) -> list[Example]:
     """The worst and the best of windows drawn evenly from all scenes, from worst to best; those without truth are left out."""
-    drawn = [(pair, truth, window) for pair, truth in pairs for window in _cut(pair)]
+    drawn = [(pair, truth, window) for pair, truth in pairs for window in cut(pair)]
     step = max(1, len(drawn) // _CANDIDATES)
     seen = [example for pair, truth, window in drawn[::step] if (example := _example(pair, truth, window, classes)) is not None]
     seen.sort(key=lambda example: example.iou)
@@ -68,7 +68,7 @@ def read_images(pair: Pair, window: Window | None = None, *, longest: int = _SID
     return panels
 
 
-def _cut(pair: Pair) -> list[Window]:
+def cut(pair: Pair) -> list[Window]:
     """The windows of a pair in pieces that can be looked at."""
     pieces = []
     for window in pair.windows:

@@ -56,13 +56,13 @@ def compare(
     matrix = np.zeros((classes, classes), np.int64)
     levels = np.zeros((classes, 2, LEVELS + 1), np.int64)
     sure = np.zeros((2, LEVELS + 1), np.int64)
-    with _opened(classes_file, shape) as predicted, _opened(probabilities_file, shape) as probabilities:
+    with opened(classes_file, shape) as predicted, opened(probabilities_file, shape) as probabilities:
         for box, region in tiles(shape, windows, _TILE):
             labels = truth(box)
             if region is not None:
                 labels = np.where(region, labels, np.uint8(IGNORE))
             _thin(labels, box, overview, step)
-            answers = _read(predicted, 1, box)
+            answers = read_band(predicted, 1, box)
             matrix += joint(labels, answers, classes)
             if probabilities is not None:
                 _count_levels(levels, sure, labels, answers, probabilities, box)
@@ -126,7 +126,7 @@ def _count_levels(
     classes = len(levels)
     table = np.zeros(256, np.uint16)
     for place in range(classes):
-        level = _levels(_read(probabilities, place + 1, box))
+        level = levels_of(read_band(probabilities, place + 1, box))
         table[:classes], table[place], table[classes:] = 0, 256, 512
         counts = _bincount(table[labels] + level, 3 * 256).reshape(3, 256)
         levels[place, 0] += counts[1, : LEVELS + 1]
@@ -136,7 +136,7 @@ def _count_levels(
         sure += np.bincount(right * (LEVELS + 1) + level[chosen], minlength=2 * (LEVELS + 1)).reshape(2, LEVELS + 1)
 
 
-def _levels(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+def levels_of(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """Probabilities as levels; 255 where they were not measured."""
     if pixels.dtype == np.uint8:
         return pixels
@@ -151,7 +151,7 @@ def _thin(labels: NDArray[np.uint8], box: Window, overview: NDArray[np.uint8], s
 
 
 @contextmanager
-def _opened(path: Path | None, shape: Shape) -> Iterator[Any]:
+def opened(path: Path | None, shape: Shape) -> Iterator[Any]:
     """A raster of the scene's shape, or nothing."""
     if path is None:
         yield None
@@ -165,7 +165,8 @@ def _opened(path: Path | None, shape: Shape) -> Iterator[Any]:
         yield dataset
 
 
-def _read(dataset: Any, band: int, box: Window) -> NDArray[Any]:
+def read_band(dataset: Any, band: int, box: Window) -> NDArray[Any]:
+    """A window of one band, from 1, of an opened raster."""
     from rasterio.windows import Window as Box
 
     return np.asarray(dataset.read(band, window=Box(box.col, box.row, box.shape.cols, box.shape.rows)))
@@ -176,13 +177,14 @@ def read_labels(path: Path, window: Window) -> NDArray[np.uint8]:
     from geohydra.raster.files import open_raster, reading
 
     with reading(str(path)), open_raster(str(path)) as dataset:
-        return np.asarray(_read(dataset, 1, window), np.uint8)
+        return np.asarray(read_band(dataset, 1, window), np.uint8)
 
 
-def read_overview(path: Path, longest: int) -> NDArray[np.uint8]:
-    """A class raster made small enough that no side is longer than this."""
+def read_overview(path: Path, longest: int, bands: int | list[int] = 1) -> NDArray[np.uint8]:
+    """A class raster made small enough that no side is longer than this; several bands `(band, row, col)` by a list."""
     from geohydra.raster.files import open_raster, reading
 
     with reading(str(path)), open_raster(str(path)) as dataset:
         step = max(1, -(-max(dataset.shape) // longest))
-        return np.asarray(dataset.read(1, out_shape=(-(-dataset.height // step), -(-dataset.width // step))), np.uint8)
+        shape = (-(-dataset.height // step), -(-dataset.width // step))
+        return np.asarray(dataset.read(bands, out_shape=shape if isinstance(bands, int) else (len(bands), *shape)), np.uint8)

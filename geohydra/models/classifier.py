@@ -18,8 +18,9 @@ class Classifier:
     """An encoder of timm with a linear head.
 
     `encoder`: any name that timm knows (`resnet18`, `convnext_tiny`, `efficientnet_b0`, `vit_small_patch16_224`). `weights`: null begins at
-    random; `imagenet`, or a tag of timm such as `a1_in1k`, loads what timm publishes; a path or URI loads a state dict. Whatever it
-    is, the first layer is adapted to the bands. `dropout`: share of features that are left out before the head while training.
+    random; `imagenet`, or a tag of timm such as `a1_in1k`, loads what timm publishes; a path or URI loads a state dict, and
+    `hf-hub:OWNER/NAME` one of that hub. Whatever it is, the first layer is adapted to the bands. `dropout`: share of features that
+    are left out before the head while training.
     """
 
     stride = 1
@@ -48,6 +49,10 @@ class Classifier:
                 self.encoder + tag, pretrained=named, in_chans=channels, num_classes=classes, drop_rate=self.dropout
             )
         except RuntimeError as cause:
+            tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{self.encoder}.*")]
+            if tag and tags:
+                hint = f"there are {', '.join(tags[:8])}"
+                raise ConfigError("model.weights", f"timm has no weights {self.weights!r} for {self.encoder}", hint) from cause
             known = ", ".join(timm.list_models(f"*{self.encoder[:6]}*")[:5]) or "resnet18, convnext_tiny, efficientnet_b0"
             raise ConfigError("model.encoder", f"timm has no {self.encoder + tag!r}", f"such as {known}") from cause
         except OSError as cause:

@@ -17,7 +17,7 @@ class EncoderHead:
     """An encoder of segmentation-models-pytorch, or `tu-NAME` for any of timm, cut where its features are as coarse as the cells.
 
     `output_stride`: pixels of a cell, on a side. `weights`: null begins at random; a name such as `imagenet` loads the encoder; a
-    path or URI loads a state dict. `hidden`: features of the layer before the head.
+    path or URI loads a state dict, `hf-hub:OWNER/NAME` one of that hub. `hidden`: features of the layer before the head.
     """
 
     answers = "cells"
@@ -44,10 +44,11 @@ class EncoderHead:
         from geohydra.models.starting import is_place, load_start
 
         place = self.weights is not None and is_place(self.weights)
+        named: str | bool | None = None if place else self.weights
+        if named and self.encoder.startswith("tu-"):
+            named = True  # which weights is a part of such an encoder's name
         try:
-            encoder = get_encoder(
-                self.encoder, in_channels=channels, depth=self.stride.bit_length() - 1, weights=None if place else self.weights
-            )
+            encoder = get_encoder(self.encoder, in_channels=channels, depth=self.stride.bit_length() - 1, weights=named)
         except (KeyError, OSError) as cause:
             hint = "null begins at random; a path or URI names a file of weights"
             raise ConfigError("model.weights", f"{self.weights!r} for {self.encoder} cannot be had ({cause})", hint) from cause

@@ -65,7 +65,8 @@ class SmpModel:
 
     `encoder`: a name that the library knows, or `tu-NAME` for any encoder of timm. `weights`: null begins at random; a name such
     as `imagenet` loads the encoder (of timm's, `NAME.TAG` chooses which); a path or URI loads a state dict (safetensors, or a
-    torch file of plain tensors), or the model folder of an earlier training. `depth`: how often the encoder halves the image.
+    torch file of plain tensors), or the model folder of an earlier training; `hf-hub:OWNER/NAME` one of that hub. `depth`: how
+    often the encoder halves the image.
     `options`: further arguments of the architecture, such as `decoder_channels`.
     """
 

@@ -18,6 +18,11 @@ Weights = Mapping[str, torch.Tensor]
 
 WHERE = "model.weights"
 
+HUB = "hf-hub:"
+"""Leads the name of a repository of the Hugging Face hub: `hf-hub:timm/resnet18.a1_in1k`."""
+
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+
 
 def is_place(weights: str) -> bool:
     """Whether this names a file or folder, and not weights that a library knows by name."""
@@ -43,9 +48,9 @@ def load_start(network: nn.Module, uri: str) -> None:
 
 
 def read_weights(uri: str) -> Weights:
-    """The tensors of a safetensors file, of a torch file of plain tensors, or of a model folder."""
+    """The tensors of a safetensors file, of a torch file of plain tensors, of a model folder, or of a repository of a hub."""
     try:
-        path = fetch(uri)
+        path = _from_hub(uri.removeprefix(HUB)) if uri.startswith(HUB) else fetch(uri)
         path = path / "weights.safetensors" if path.is_dir() else path
         return load_file(path) if path.suffix == ".safetensors" else _read_torch(path)
     except FileNotFoundError as cause:
@@ -54,6 +59,22 @@ def read_weights(uri: str) -> Weights:
         reason = str(cause).splitlines()[0][:200] if str(cause) else type(cause).__name__
         hint = "objects are never loaded from a file: save a state dict, best as safetensors"
         raise DataError(uri, f"it holds no plain weights ({reason})", hint) from cause
+
+
+def _from_hub(repository: str) -> Path:
+    """The file of weights of a repository: from the cache of the hub's client, else downloaded. Raises ConfigError."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    causes: list[Exception] = []
+    for name in _HUB_FILES:
+        try:
+            return Path(hf_hub_download(repository, name))
+        except (OSError, EntryNotFoundError, ValueError) as cause:
+            causes.append(cause)
+    reason = str(causes[0]).splitlines()[0][:200]
+    hint = f"one that is reached, with a file {' or '.join(_HUB_FILES)}; a path or URI names a file of weights"
+    raise ConfigError(WHERE, f"{HUB}{repository} cannot be had ({reason})", hint) from causes[0]
 
 
 def _read_torch(path: Path) -> Weights:
@@ -68,8 +89,14 @@ def _read_torch(path: Path) -> Weights:
 def _named_alike(weights: Weights, known: Weights) -> Weights:
     """The weights under the names of the network, whatever stands before them: take what fits best."""
     plain = {name.removeprefix("module.").removeprefix("model.").removeprefix("network."): value for name, value in weights.items()}
-    choices: list[Weights] = [weights, plain, {f"encoder.{name}": value for name, value in plain.items()}]
+    choices: list[Weights] = [weights, plain, {f"encoder.{name}": value for name, value in plain.items()}, _flattened(plain, known)]
     return max(choices, key=lambda choice: sum(name in known for name in choice))
+
+
+def _flattened(weights: Weights, known: Weights) -> Weights:
+    """As timm names an encoder whose stages were taken apart: `stages.0.blocks` becomes `encoder.model.stages_0.blocks`."""
+    ours = {name.removeprefix("encoder.model.").replace(".", "_"): name for name in known if name.startswith("encoder.model.")}
+    return {ours.get(name.replace(".", "_"), name): value for name, value in weights.items()}
 
 
 def _adapt(value: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from geohydra import storage
-from geohydra.build import build
-from geohydra.errors import GeohydraError
-from geohydra.pipeline.runners import JobStatus, Listener, Outcome, Runner, StepOutcome, job_status
+from geohydra.pipeline.failure import failure_report
+from geohydra.pipeline.runners import JobStatus, Judge, Listener, Outcome, Runner, StepOutcome, job_status
+from geohydra.pipeline.sweep import Recipe, SweepRecord, is_over, rows_of
 from geohydra.plan import Plan, PlannedJob, as_dict
-from geohydra.tracking import Record, Status, Tracking
-from geohydra.tracking.comparison import Comparison, JobRow, tell
+from geohydra.tracking import NullJournal, Record, Shipping, Status, Tracking
+from geohydra.work import read_manifest
 
 SHIPPING_SECONDS = 20.0
 """How long the end of a run waits for MLflow."""
 
-_ENDS: Mapping[JobStatus, Status] = {"done": "FINISHED", "stored": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
+_ENDS: Mapping[JobStatus, Status] = {
+    "done": "FINISHED",
+    "stored": "FINISHED",
+    "failed": "FAILED",
+    "cancelled": "KILLED",
+    "pruned": "KILLED",
+}
 
 
 def run_jobs(
@@ -33,20 +38,26 @@ def run_jobs(
     hardware: Mapping[str, Any],
     folder: Path,
     listener: Listener,
+    sweep: SweepRecord | None = None,
+    judge: Judge | None = None,
+    recipe: Recipe = lambda _job: "",
 ) -> Outcome:
     """Run a plan, and tell tracking of every job in it.
 
-    `folder` is the run's own: it gets `plan.json`, `outcome.json`, `logs/` and `journal/`. What could not be shipped by
-    the end stays there, for `geohydra sync`.
+    `folder` is the run's own: it gets `plan.json`, `outcome.json`, `logs/`, `journal/` and, where a step failed, `failure.md`. What
+    could not be shipped by the end stays there, for `geohydra sync`. The batch of a search is given the `sweep` that it belongs to,
+    and a `judge` who gives jobs up. `recipe` writes the best job's config down.
     """
     storage.write_bytes(str(folder / "plan.json"), _json(as_dict(plan)).encode())
-    ledger = Ledger(plan, tracking, folder, listener)
+    ledger = Ledger(plan, tracking, folder, listener, sweep=sweep, judge=judge, recipe=recipe)
     try:
         outcome = runner.run(plan, store=store, hardware=hardware, folder=folder, listener=ledger)
     except BaseException as error:
         ledger.break_off(str(error) or type(error).__name__)
         raise
     storage.write_bytes(str(folder / "outcome.json"), _json(outcome_as_dict(outcome)).encode())
+    if outcome.failures:
+        storage.write_bytes(str(folder / "failure.md"), failure_report(plan.name, list(outcome.steps.values())).encode())
     ledger.close(outcome)
     return outcome
 
@@ -63,24 +74,44 @@ class Ledger:
     tracking is told, and never ends a run.
     """
 
-    def __init__(self, plan: Plan, tracking: Tracking, folder: Path, listener: Listener) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        tracking: Tracking,
+        folder: Path,
+        listener: Listener,
+        *,
+        sweep: SweepRecord | None = None,
+        judge: Judge | None = None,
+        recipe: Recipe = lambda _job: "",
+    ) -> None:
         self._plan = plan
         self._listener = listener
         self._folder = folder / "journal"
+        self._judge, self._recipe = judge, recipe
+        self._is_batch = sweep is not None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="geohydra-ledger")
         self._troubles: list[str] = []
         self._heard: set[tuple[Any, ...]] = set()
         self._ended: dict[str, StepOutcome] = {}
         self._open: dict[str, PlannedJob] = {job.name: job for job in plan.jobs}
-        self._shipping = tracking.start_shipper(log=folder / "logs" / "shipping.log")
-        self._parent = _open_sweep(plan, tracking, self._folder) if len(plan.jobs) > 1 else None
-        self._records = {job.name: _open_job(plan, place, tracking, self.folder_of(job)) for place, job in enumerate(plan.jobs)}
-        for journal in [self._folder] * (self._parent is not None) + [self.folder_of(job) for job in plan.jobs]:
-            self._shipping.add(journal)
+        self._jobs = {step.id: step.jobs for step in plan.steps}
+        self._shipping = sweep.shipping if sweep else tracking.start_shipper(log=folder / "logs" / "shipping.log")
+        several = len(plan.jobs) > 1
+        self._sweep = sweep or (SweepRecord.open(plan, tracking, self._shipping, folder) if several else None)
+        self._records = {job.name: self._opened(job, tracking) for job in plan.jobs}
 
     def folder_of(self, job: PlannedJob) -> Path:
         """Where the journal of a job stands: a single job has no other beside it."""
-        return self._folder if len(self._plan.jobs) == 1 else self._folder / re.sub(r"[^\w.-]", "_", job.name)
+        return self._folder if self._sweep is None else self._sweep.journal_of(job.name)
+
+    def _opened(self, job: PlannedJob, tracking: Tracking) -> Record:
+        """Its record; one that keeps nothing where a killed run of the same sweep has told all of it."""
+        journal, number = self.folder_of(job), self._sweep.numbers[job.name] if self._sweep else None
+        over = self._sweep is not None and is_over(journal)
+        record = NullJournal() if over else _open_job(self._plan, job, tracking, journal, number)
+        self._shipping.add(journal)
+        return record
 
     def on_step(self, identity: str, outcome: StepOutcome) -> None:
         """Replay what an ended step reported to every job that asked for it; end the jobs that wait for nothing more."""
@@ -89,7 +120,7 @@ class Ledger:
         if outcome.status in ("running", "retried"):
             return
         self._ended[identity] = outcome
-        for job in [job for job in self._open.values() if identity in job.steps.values()]:
+        for job in [job for job in self._open.values() if job.name in self._jobs[identity]]:
             self._write(_tell_step, self._records[job.name], job, outcome)
             if all(step in self._ended for step in job.steps.values()):
                 self._end(self._open.pop(job.name))
@@ -100,8 +131,17 @@ class Ledger:
         self._pass_notices()
         if "metrics" in event and self._is_new(identity, event):
             for job in self._open.values():
-                if identity in job.steps.values():
+                if job.name in self._jobs[identity]:
                     self._write(_tell_metrics, self._records[job.name], dict(event))
+                    if self._judge is not None and event.get("step") is not None:
+                        self._judge.hear(job.name, int(event["step"]), event["metrics"])
+
+    def gives_up(self, identity: str) -> str:
+        """Why a running step shall be stopped: nobody who asked for it has any hope."""
+        if self._judge is None:
+            return ""
+        reasons = [self._judge.gives_up(job.name) for job in self._open.values() if job.name in self._jobs[identity]]
+        return reasons[0] if reasons and all(reasons) else ""
 
     def _is_new(self, identity: str, event: Mapping[str, Any]) -> bool:
         """Whether no earlier attempt of the step told the same: one that goes on tells again where it comes from."""
@@ -116,33 +156,30 @@ class Ledger:
 
     def close(self, outcome: Outcome) -> None:
         """The last words, and a bounded wait until they have arrived."""
-        if self._parent is not None:
-            self._write(_end_sweep, self._parent, self._plan, outcome, self._folder.parent / "comparison")
-        self._finish()
-        try:
-            shipped = self._shipping.wait(SHIPPING_SECONDS)
-        except KeyboardInterrupt:
-            self._shipping.stop()
-            self._listener.on_notice("not all of this run is in MLflow yet: `geohydra sync` ships the rest")
+        if self._is_batch:
+            self._finish()
             return
-        self._pass_notices()
-        if shipped.waiting:
-            why = f" ({shipped.problem})" if shipped.problem else ""
-            self._listener.on_notice(f"not all of this run is in MLflow yet{why}: `geohydra sync` ships the rest")
-        elif shipped.address:
-            self._listener.on_notice(f"in MLflow: {shipped.address}")
+        if self._sweep is not None:
+            self._write(_end_sweep, self._sweep, self._plan, outcome, self._recipe)
+        self._finish()
+        ship_rest(self._shipping, self._listener.on_notice)
 
     def break_off(self, error: str) -> None:
         """The run itself could not go on."""
-        for record in [*(self._records[name] for name in self._open), *([self._parent] if self._parent else [])]:
+        parent = [self._sweep.record] if self._sweep and not self._is_batch else []
+        for record in [*(self._records[name] for name in self._open), *parent]:
             self._write(_end_record, record, "FAILED", error)
         self._finish()
-        self._shipping.wait(SHIPPING_SECONDS)
+        if not self._is_batch:
+            self._shipping.wait(SHIPPING_SECONDS)
 
     def _end(self, job: PlannedJob) -> None:
         steps = [self._ended[identity] for identity in job.steps.values()]
-        errors = [str(step.error) for step in steps if step.status == "failed"]
+        errors = [str(step.error) for step in self._ended.values() if step.status == "failed" and job.name in self._jobs[step.id]]
         status = _ENDS[job_status({step.status for step in steps})]
+        if errors:
+            mine = [step for step in self._ended.values() if job.name in self._jobs[step.id]]
+            self._write(self._records[job.name].text, "failure.md", failure_report(job.name, mine))
         self._write(_end_record, self._records[job.name], status, errors[0] if errors else "")
 
     def _write(self, call: Callable[..., None], *values: Any) -> None:
@@ -164,22 +201,33 @@ class Ledger:
         self._troubles.clear()
 
 
-def _open_sweep(plan: Plan, tracking: Tracking, folder: Path) -> Record:
-    record = tracking.open(folder, name=plan.name, kind="sweep", config=_shared([job.config for job in plan.jobs]))
-    record.text("plan.json", _json(as_dict(plan)))
-    return record
+def ship_rest(shipping: Shipping, say: Callable[[str], None]) -> None:
+    """A bounded wait until all that was told has arrived."""
+    try:
+        shipped = shipping.wait(SHIPPING_SECONDS)
+    except KeyboardInterrupt:
+        shipping.stop()
+        say("not all of this run is in MLflow yet: `geohydra sync` ships the rest")
+        return
+    for text in shipping.notices():
+        say(text)
+    if shipped.waiting:
+        why = f" ({shipped.problem})" if shipped.problem else ""
+        say(f"not all of this run is in MLflow yet{why}: `geohydra sync` ships the rest")
+    elif shipped.address:
+        say(f"in MLflow: {shipped.address}")
 
 
-def _open_job(plan: Plan, place: int, tracking: Tracking, folder: Path) -> Record:
-    job, alone = plan.jobs[place], len(plan.jobs) == 1
+def _open_job(plan: Plan, job: PlannedJob, tracking: Tracking, folder: Path, number: int | None) -> Record:
+    """Its place in a sweep is its `number`; a job that has none stands alone."""
     record = tracking.open(
         folder,
         name=job.name,
-        kind="run" if alone else "job",
+        kind="run" if number is None else "job",
         config=job.config,
         overrides=job.overrides,
-        number=None if alone else place,
-        parent=None if alone else folder.parent,
+        number=number,
+        parent=None if number is None else folder.parent,
     )
     part = Plan(plan.name, tuple(step for step in plan.steps if step.id in job.steps.values()), (job,))
     record.text("plan.json", _json(as_dict(part)))
@@ -191,14 +239,28 @@ def _tell_step(record: Record, job: PlannedJob, outcome: StepOutcome) -> None:
     """A step that is there brings its report, and a model to register if it made one; a failed one its log."""
     if outcome.status == "failed" and outcome.log is not None and outcome.log.exists():
         record.artifact(outcome.log, "logs")
+    if outcome.status == "withheld":
+        record.tags({"geohydra.withheld": str(outcome.error.problem if outcome.error else outcome.id)})
     if outcome.status not in ("done", "stored"):
         return
-    stage = next(name for name, identity in job.steps.items() if identity == outcome.id)
+    stage = next((name for name, identity in job.steps.items() if identity == outcome.id), None)
+    if stage is None:
+        return
     record.report(stage, outcome.uri)
     settings = job.config.get("bundle") or {}
-    model = storage.join(outcome.uri, "bundle")
-    if settings.get("registered_name") and storage.exists(storage.join(model, "MLmodel")):
+    model = _released(job, outcome.uri)
+    if settings.get("registered_name") and model and storage.exists(storage.join(model, "MLmodel")):
         record.model(model, str(settings["registered_name"]), settings.get("alias"))
+
+
+def _released(job: PlannedJob, uri: str) -> str | None:
+    """The model that this output releases: a bundle, or where a deploy step decides on that, the bundle that it names."""
+    if not (job.config.get("deploy") or {}).get("when"):
+        return storage.join(uri, "bundle")
+    if not storage.exists(storage.join(uri, "deploy.json")):
+        return None
+    manifest = read_manifest(uri) or {}
+    return storage.join(manifest["needs"]["bundle"], "bundle")
 
 
 def _tell_metrics(record: Record, event: Mapping[str, Any]) -> None:
@@ -209,48 +271,8 @@ def _end_record(record: Record, status: Status, error: str) -> None:
     record.end(status, error)
 
 
-def _end_sweep(record: Record, plan: Plan, outcome: Outcome, folder: Path) -> None:
-    """The comparison of all jobs, then the last word, which is said even if the comparison cannot be drawn."""
-    found = set(outcome.jobs.values())
-    status: Status = "KILLED" if "cancelled" in found else "FAILED" if "failed" in found else "FINISHED"
-    failed = sum(job == "failed" for job in outcome.jobs.values())
-    try:
-        rows = [JobRow(job.name, outcome.jobs[job.name], job.overrides, _metrics(job, outcome)) for job in plan.jobs]
-        tell(record, Comparison(rows, objective=_objective(plan.jobs[0].config)), folder)
-    finally:
-        record.end(status, f"{failed} of {len(plan.jobs)} jobs failed" if failed else "")
-
-
-def _metrics(job: PlannedJob, outcome: Outcome) -> dict[str, float]:
-    """The headline metrics of all its steps."""
-    known: dict[str, float] = {}
-    for step in (outcome.steps[identity] for identity in job.steps.values()):
-        place = storage.join(step.uri, "report", "metrics.json")
-        if step.status in ("done", "stored") and storage.exists(place):
-            known |= json.loads(storage.read_bytes(place))
-    return known
-
-
-def _objective(config: Mapping[str, Any]) -> str | None:
-    """The score that chooses a model, as the task names it."""
-    try:
-        return f"val/{build(config['task'], where='task').monitor}" if "task" in config else None
-    except GeohydraError:
-        return None
-
-
-def _shared(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all configs have in common."""
-    first, *others = configs
-    common: dict[str, Any] = {}
-    for key, value in first.items():
-        found = [other.get(key) for other in others]
-        nodes = [node for node in [value, *found] if isinstance(node, Mapping)]
-        if len(nodes) == len(configs):
-            common[key] = _shared(nodes)
-        elif all(other == value for other in found):
-            common[key] = value
-    return common
+def _end_sweep(sweep: SweepRecord, plan: Plan, outcome: Outcome, recipe: Recipe) -> None:
+    sweep.end(rows_of(plan, outcome), plan.jobs[0].config, recipe)
 
 
 def _json(value: Any) -> str:

@@ -189,6 +189,8 @@ _MARKS: Mapping[str, tuple[str, str]] = {
     "failed": ("✗", "bold red"),
     "retried": ("↻", "yellow"),
     "skipped": ("-", "yellow"),
+    "withheld": ("-", "dim"),
+    "pruned": ("-", "yellow"),
     "cancelled": ("-", "yellow"),
 }
 
@@ -202,6 +204,8 @@ def ended(outcome: StepOutcome) -> str:
         "failed": f"failed after {took}: {why}",
         "retried": f"starts again: {why}",
         "skipped": str(outcome.error.problem if outcome.error else "not run"),
+        "withheld": str(outcome.error.problem if outcome.error else "not done"),
+        "pruned": f"given up after {took}: {why}",
         "cancelled": "stopped" if outcome.attempts else "not run",
     }
     return words.get(outcome.status, outcome.status)

@@ -1,23 +1,30 @@
 """A plan as one Kubeflow Pipelines file: container components of one shape, no kfp in the step's image.
 
-The config of every step is a pipeline parameter, as JSON text; data passes as URIs; the file is the same, byte for
-byte, whenever the plan is the same. The only module that imports kfp.
+The config of every stage is a pipeline parameter, as JSON text; data passes as URIs; the file is the same, byte for
+byte, whenever the plan is the same.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from geohydra import storage
+from geohydra import __version__, storage
+from geohydra.changes import parameter_name
+from geohydra.credentials import refuse_credentials
 from geohydra.errors import ConfigError
 from geohydra.identity import canonical, digest
-from geohydra.plan import Plan, PlannedStep
+from geohydra.pipeline.cluster import Cluster
+from geohydra.pipeline.documents import LARGEST_ARGUMENT, Compiled, finish, within
+from geohydra.pipeline.equipment import equip
+from geohydra.pipeline.graph import Graph, Group, Task, config_input, describe, make_graph, pack
+from geohydra.pipeline.hardware import read_role
+from geohydra.plan import Plan
+from geohydra.work import step_module
 
 LARGEST_CONFIG = 16_000
 """Bytes of a config in the file; a larger one is written into the store and named there."""
@@ -25,44 +32,49 @@ LARGEST_CONFIG = 16_000
 SMALLEST_TASK = 400
 """Bytes that a step takes in the graph at least; what is too large by far is refused before kfp works on it for minutes."""
 
-LARGEST_DAG = 100_000
-LARGEST_TASK = 100_000
-LARGEST_FILE = 1_000_000
 LONGEST_NAME = 40
 
+_ANSWER = "Output"
+"""The one output of a judge. kfp's local runner finds the values of conditions under this name only, and gives it to no container."""
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """What was written, and how much of a cluster's limits it takes (bytes)."""
-
-    path: Path
-    tasks: int
-    file: int
-    dag: int
-    largest_task: int
+RUN_INPUT = "tracking_run"
+"""The input that names a run of the tracking server to write to; "" opens one."""
 
 
-def compile_plan(plan: Plan, path: Path, *, image: str, store: str, hardware: Mapping[str, Mapping[str, Any]]) -> Compiled:
+def compile_plan(
+    plan: Plan,
+    path: Path,
+    *,
+    store: str,
+    hardware: Mapping[str, Mapping[str, Any]],
+    image: str = "",
+    cluster: Cluster | None = None,
+    parameters: Mapping[str, Sequence[str]] | None = None,
+) -> Compiled:
     """Write the plan as a Kubeflow pipeline.
 
-    `hardware` tells what each role gets: cpu, memory (GB), gpu, device, workers. Raises ConfigError where a cluster
-    would refuse the file: an argument over 128 KiB, a workflow over 1 MiB, a name that is too long.
+    `hardware` tells what each role gets, `cluster` what every pod does; `image` wins over the cluster's. `parameters` are keys of
+    the config that can be changed when a run starts, with the keys that follow each. Raises ConfigError where a cluster would
+    refuse the file (an argument over 128 KiB, a workflow over 1 MiB, a name that is too long), and where something looks like a
+    credential.
     """
     try:
         from kfp import compiler
     except ImportError as cause:
         raise ConfigError("compile", "the package kfp is not installed", "pip install 'geohydra[kfp]'") from cause
-    _within(len(plan.steps) * SMALLEST_TASK, LARGEST_DAG, f"the graph of {len(plan.steps)} steps", "split the sweep into several runs")
+    for step in plan.steps:
+        refuse_credentials(step.config, step.id)
+    graph = make_graph(plan, parameters or {})
+    tasks = max([len(graph.shared) + len(graph.groups) + len(graph.last), *(len(group.tasks) for group in graph.groups)])
+    within(tasks * SMALLEST_TASK, LARGEST_ARGUMENT, f"a graph of {tasks} steps", "split the sweep into several runs")
     path.parent.mkdir(parents=True, exist_ok=True)
-    pipeline = _pipeline(plan, pipeline_name(plan.name), image=image, store=store, hardware=hardware)
     draft = path.with_name(f".{path.stem}.draft.yaml")
+    kit = _Kit(plan, graph, store, hardware, cluster or Cluster(), image)
     try:
-        compiler.Compiler().compile(pipeline, str(draft))
-        compiled = _measured(draft, path)
-        draft.replace(path)
+        compiler.Compiler().compile(kit.pipeline(pipeline_name(plan.name)), str(draft))
+        return replace(finish(draft, path), image=kit.image)
     finally:
         draft.unlink(missing_ok=True)
-    return compiled
 
 
 def pipeline_name(name: str) -> str:
@@ -75,111 +87,246 @@ def pipeline_name(name: str) -> str:
     return clean
 
 
-def _pipeline(plan: Plan, name: str, *, image: str, store: str, hardware: Mapping[str, Mapping[str, Any]]) -> Any:
-    from kfp import dsl
+class _Kit:
+    """Makes the parts of one pipeline; equal parts are made once."""
 
-    configs = {_parameter(step): _text(step, store) for step in plan.steps}
+    def __init__(
+        self,
+        plan: Plan,
+        graph: Graph,
+        store: str,
+        hardware: Mapping[str, Mapping[str, Any]],
+        cluster: Cluster,
+        image: str,
+    ) -> None:
+        self._plan = plan
+        self._graph = graph
+        self._store = storage.absolute(store)
+        self._cluster = cluster
+        self.image = image or cluster.image or f"geohydra:{__version__}"
+        named = {task.step.role: task.step.id for task in graph.tasks}
+        self._roles = {name: read_role(hardware, name, where=f"pipeline.steps.{step}.role") for name, step in named.items()}
+        self._components: dict[tuple[Any, ...], Any] = {}
 
-    def build(*given: Any) -> None:
-        values = dict(zip(("store", *configs), given, strict=True))
-        tasks: dict[str, Any] = {}
-        for step in plan.steps:
-            inputs = {need: tasks[identity].outputs["uri"] for need, identity in step.needs.items()}
-            component = _component(step, image)
-            task = component(config=values[_parameter(step)], store=values["store"], **inputs)
-            task.set_display_name(step.id)
-            _equip(task, _role(step, hardware))
-            tasks[step.id] = task
+    def pipeline(self, name: str) -> Any:
+        """The whole pipeline."""
+        from kfp import dsl
 
-    named = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    inputs = [inspect.Parameter("store", named, annotation=str, default=storage.absolute(store))]
-    inputs += [inspect.Parameter(key, named, annotation=str, default=text) for key, text in configs.items()]
-    _sign(build, name.replace("-", "_"), inputs, f"{len(plan.steps)} steps of geohydra.")
-    return dsl.pipeline(name=name)(build)
+        inputs: dict[str, tuple[Any, Any]] = {"store": (str, self._store)}
+        inputs |= {config_input(stage): (str, self._text(config)) for stage, config in self._graph.configs.items()}
+        inputs |= {parameter_name(key): _typed(value) for key, value in self._graph.parameters.items()}
+        if self._cluster.report:
+            inputs[RUN_INPUT] = (str, "")
+
+        for group in self._graph.groups:
+            self._job(group)
+
+        def build(*given: Any) -> None:
+            values = dict(zip(inputs, given, strict=True))
+            if not self._cluster.report:
+                return self._fill_all(values)
+            with dsl.ExitHandler(self._reporting(values), name="steps"):
+                return self._fill_all(values)
+
+        _sign(build, name.replace("-", "_"), inputs, f"{len(self._plan.whole().steps)} steps of geohydra.")
+        return dsl.pipeline(name=name)(build)
+
+    def _fill_all(self, values: Mapping[str, Any]) -> None:
+        placed: dict[str, Any] = {}
+        self._fill(self._graph.shared, values, placed, lambda task: task.step.id)
+        for group in self._graph.groups:
+            outer = {f"from_{parameter_name(need)}": placed[identity] for need, identity in group.inputs.items()}
+            changes = {_changes(task): task.changes for task in group.tasks if task.changes}
+            mine = {name: value for name, value in values.items() if name in _inputs(group)}
+            made = self._job(group)(**mine, **outer, **changes).set_display_name(group.title)
+            placed |= {identity: made.outputs[_out(stage)] for stage, identity in group.outputs.items()}
+        self._fill(self._graph.last, values, placed, lambda task: task.step.id)
+
+    def _fill(self, tasks: Sequence[Task], values: Mapping[str, Any], placed: dict[str, Any], title: Callable[[Task], str]) -> None:
+        """Put tasks into the pipeline that is being built. `placed` are the addresses of outputs by the ids of their steps."""
+        from kfp import dsl
+
+        for task in tasks:
+            step = task.step
+            needs = {need: placed[identity] for need, identity in step.needs.items()}
+            given: dict[str, Any] = {"config": values[config_input(step.stage)], "store": values["store"]}
+            given |= {parameter_name(key): values[parameter_name(key)] for key in task.parameters}
+            if task.changes:
+                given["changes"] = values.get(_changes(task), task.changes)
+            if step.shard:
+                given["shard"] = f"{step.shard[0]}/{step.shard[1]}"
+            if step.parts:
+                given["parts"] = [placed[part] for part in step.parts]
+            if not task.is_guarded:
+                placed[step.id] = self._place(task, {**given, **needs}, title(task))
+                continue
+            when = step.when if task.judged_by is None else values[parameter_name(task.judged_by)]
+            judge = self._judge(task)(when=when, **needs)
+            self._equip(judge.set_display_name(f"{title(task)} when"), step.role)
+            with dsl.If(judge.outputs[_ANSWER] == "yes", name=f"{parameter_name(step.stage)}-when"):
+                self._place(task, {**given, **needs}, title(task))
+
+    def _place(self, task: Task, given: Mapping[str, Any], title: str) -> Any:
+        placed = self._component(task)(**given).set_display_name(title)
+        self._equip(placed, task.step.role)
+        return placed.outputs["uri"]
+
+    def _component(self, task: Task) -> Any:
+        from kfp import dsl
+
+        step = task.step
+        needs = ",".join(sorted(step.needs))
+        words = [f"--needs={needs}"]
+        words += [f"--given={','.join(task.given)}"] if task.given else []
+        words += self._graph.words(task.parameters)
+        inputs: dict[str, Any] = dict.fromkeys(("config", "store", *step.needs, *task.given), str)
+        inputs |= {"parts": list} if step.parts else {}
+        inputs |= {parameter_name(key): _typed(self._graph.parameters[key])[0] for key in task.parameters}
+        outputs: dict[str, Any] = {"uri": dsl.OutputPath(str), "report": dsl.Output[dsl.HTML], "metrics": dsl.Output[dsl.Metrics]}
+        if "classification" in getattr(step_module(step.step), "SHOWS", ()):
+            outputs["classification"] = dsl.Output[dsl.ClassificationMetrics]
+        return self._container(step.step, ["geohydra.steps", step.step, *words], {**inputs, **outputs}, self._image_of(step.role))
+
+    def _judge(self, task: Task) -> Any:
+        from kfp import dsl
+
+        needs = sorted(task.step.needs)
+        hints = {**dict.fromkeys(("when", *needs), str), "answer": dsl.OutputPath(str)}
+        words = ["geohydra.pipeline.judge", f"--needs={','.join(needs)}"]
+        judge = self._container(f"{task.step.stage}_when", words, hints, self._image_of(task.step.role))
+        outputs = judge.component_spec.outputs
+        outputs[_ANSWER] = outputs.pop("answer", None) or outputs[_ANSWER]
+        return judge
+
+    def _reporting(self, values: Mapping[str, Any]) -> Any:
+        """The last task: it runs however the others end."""
+        from kfp import dsl
+
+        plan = pack(describe(self._plan, self._graph), longest=LARGEST_CONFIG)
+        if len(plan) > 2 * LARGEST_CONFIG:
+            plan = self._stored(plan)
+        given = {name: value for name, value in values.items() if name.startswith("config_")}
+        given |= {name: values[name] for name in map(parameter_name, self._graph.parameters)}
+        hints: dict[str, Any] = dict.fromkeys(("plan", "store", "run_id", "run_name", RUN_INPUT, *given), str)
+        hints |= {parameter_name(key): _typed(value)[0] for key, value in self._graph.parameters.items()}
+        hints |= {"status": dsl.PipelineTaskFinalStatus, "report": dsl.Output[dsl.HTML]}
+        words = ["geohydra.pipeline.ending", *self._graph.words(list(self._graph.parameters))]
+        role = next((task.step.role for task in self._graph.tasks if task.step.role == "io"), next(self._graph.tasks).step.role)
+        task = self._container("report", words, hints, self._image_of(role))(
+            plan=_unplaced(plan),
+            store=values["store"],
+            run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+            run_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            **{RUN_INPUT: values[RUN_INPUT]},
+            **given,
+        ).set_display_name("how it ended")
+        self._equip(task, role)
+        return task.set_caching_options(False)
+
+    def _job(self, group: Group) -> Any:
+        """The pipeline of one job inside the whole; jobs of one shape share it."""
+        from kfp import dsl
+
+        tasks = tuple((task.step.stage, task.step.role, _shape(task, group)) for task in group.tasks)
+        shape = ("job", tasks, tuple(group.outputs))
+        if shape not in self._components:
+            inputs = {name: (kind, inspect.Parameter.empty) for name, kind in self._typed_inputs(group).items()}
+
+            outputs = NamedTuple("outputs", [(_out(stage), str) for stage in group.outputs])  # type: ignore[misc]
+
+            def build(*given: Any) -> Any:
+                values = dict(zip(inputs, given, strict=True))
+                placed = {identity: values[f"from_{parameter_name(need)}"] for need, identity in group.inputs.items()}
+                self._fill(group.tasks, values, placed, _short_title)
+                return outputs(*(placed[identity] for identity in group.outputs.values()))
+
+            _sign(build, "job", inputs, "The steps of one job.", returns=outputs if group.outputs else None)
+            self._components[shape] = dsl.pipeline(name="job")(build)
+        return self._components[shape]
+
+    def _typed_inputs(self, group: Group) -> dict[str, Any]:
+        types = {parameter_name(key): _typed(value)[0] for key, value in self._graph.parameters.items()}
+        outer = [f"from_{parameter_name(need)}" for need in group.inputs]
+        changes = [_changes(task) for task in group.tasks if task.changes]
+        return {name: types.get(name, str) for name in dict.fromkeys([*_inputs(group), *outer, *changes])}
+
+    def _container(self, name: str, words: Sequence[str], hints: Mapping[str, Any], image: str) -> Any:
+        """A component that runs `python -m WORDS`; its interface is what `hints` say."""
+        from kfp import dsl
+
+        mark = (name, tuple(words), image)
+        if mark not in self._components:
+
+            def container(*_: Any, **__: Any) -> Any:
+                return dsl.ContainerSpec(image=image, command=["python", "-m", *words], args=["--executor-input", "{{$}}"])
+
+            given = {key: (hint, inspect.Parameter.empty) for key, hint in hints.items()}
+            _sign(container, re.sub(r"\W", "_", name), given, f"The step {name}.")
+            self._components[mark] = dsl.container_component(container)
+        return self._components[mark]
+
+    def _image_of(self, role: str) -> str:
+        return self._roles[role].image or self.image
+
+    def _equip(self, task: Any, role: str) -> None:
+        equip(task, self._roles[role], self._cluster)
+
+    def _text(self, config: Mapping[str, Any]) -> str:
+        """A config as JSON text in which nothing looks like a placeholder; in the store where it is too large."""
+        text = canonical(config)
+        return _unplaced(self._stored(text) if len(text.encode()) > LARGEST_CONFIG else text)
+
+    def _stored(self, text: str) -> str:
+        uri = storage.join(self._store, "config", f"{digest(text)}.json")
+        storage.write_bytes(uri, text.encode())
+        return canonical({"$ref": uri})
 
 
-def _component(step: PlannedStep, image: str) -> Any:
-    from kfp import dsl
-
-    named = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    annotations = dict.fromkeys(("config", "store", *step.needs), str)
-    outputs = {"uri": dsl.OutputPath(str), "report": dsl.Output[dsl.HTML], "metrics": dsl.Output[dsl.Metrics]}
-    needs = ",".join(sorted(step.needs))
-
-    def container(*_: Any, **__: Any) -> Any:
-        command = ["python", "-m", "geohydra.steps", step.step, f"--needs={needs}"]
-        return dsl.ContainerSpec(image=image, command=command, args=["--executor-input", "{{$}}"])
-
-    given = [inspect.Parameter(name, named, annotation=kind) for name, kind in {**annotations, **outputs}.items()]
-    _sign(container, re.sub(r"\W", "_", step.step), given, f"The step {step.step}.")
-    return dsl.container_component(container)
-
-
-def _sign(function: Any, name: str, given: list[inspect.Parameter], text: str) -> None:
-    """Give a closure the name and the signature from which kfp reads an interface."""
+def _sign(function: Any, name: str, inputs: Mapping[str, tuple[Any, Any]], text: str, *, returns: Any = None) -> None:
+    """Give a closure the name and the signature from which kfp reads an interface: a type and a default for each input."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    given = [inspect.Parameter(key, kind, annotation=hint, default=default) for key, (hint, default) in inputs.items()]
     function.__name__ = name
-    function.__signature__ = inspect.Signature(given)
-    function.__annotations__ = {parameter.name: parameter.annotation for parameter in given}
+    function.__signature__ = inspect.Signature(given, return_annotation=returns or inspect.Signature.empty)
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in given} | ({"return": returns} if returns else {})
     function.__doc__ = text
 
 
-def _equip(task: Any, role: Mapping[str, Any]) -> None:
-    """Ask for what the step's role gets; threads and device reach the step through its environment."""
-    task.set_cpu_limit(str(role["cpu"])).set_cpu_request(str(role["cpu"]))
-    memory = f"{float(role['memory']):g}G"
-    task.set_memory_limit(memory).set_memory_request(memory)
-    if role.get("gpu"):
-        task.set_accelerator_type(role.get("gpu_type") or "nvidia.com/gpu").set_accelerator_limit(int(role["gpu"]))
-    resources = {
-        "cpu": role["cpu"],
-        "memory_gb": float(role["memory"]),
-        "device": role.get("device", "auto"),
-        "workers": role.get("workers", 0),
-    }
-    task.set_env_variable("GEOHYDRA_RESOURCES", canonical(resources))
-    task.set_caching_options(True)
+def _typed(value: Any) -> tuple[type, Any]:
+    """The type of a pipeline's input, and its default: null, lists and nested values go as JSON text."""
+    if isinstance(value, bool | int | float | str):
+        return type(value), value
+    return str, _unplaced(canonical(value))
 
 
-def _role(step: PlannedStep, hardware: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    if step.role not in hardware:
-        raise ConfigError(f"pipeline.steps.{step.id}.role", f"no role {step.role!r} in this hardware", f"it has {', '.join(hardware)}")
-    return hardware[step.role]
+def _inputs(group: Group) -> dict[str, None]:
+    """Names of the pipeline's own inputs that the steps of a job see, each once."""
+    configs = [config_input(task.step.stage) for task in group.tasks]
+    keys = [parameter_name(key) for task in group.tasks for key in task.parameters]
+    return dict.fromkeys(["store", *configs, *keys])
 
 
-def _parameter(step: PlannedStep) -> str:
-    return f"config_{re.sub(r'[^a-z0-9]', '_', step.id)}"
+def _out(stage: str) -> str:
+    return f"to_{parameter_name(stage)}"
 
 
-def _text(step: PlannedStep, store: str) -> str:
-    """The step's config as JSON text in which nothing looks like a placeholder; in the store where it is too large."""
-    text = canonical(step.config)
-    if len(text.encode()) > LARGEST_CONFIG:
-        uri = storage.join(storage.absolute(store), "config", f"{digest(step.config)}.json")
-        storage.write_bytes(uri, text.encode())
-        text = canonical({"$ref": uri})
-    return _unplaced(text)
+def _changes(task: Task) -> str:
+    return f"changes_{parameter_name(task.step.stage)}"
+
+
+def _short_title(task: Task) -> str:
+    """Inside a job a step needs no number: predict, or predict.3of8."""
+    return task.step.stage + (f".{task.step.shard[0] + 1}of{task.step.shard[1]}" if task.step.shard else "")
+
+
+def _shape(task: Task, group: Group) -> tuple[Any, ...]:
+    """What must be equal for two tasks to be the same task of two jobs."""
+    inside = {one.step.id: place for place, one in enumerate(group.tasks)}
+    needs = tuple(sorted((need, inside.get(identity, -1)) for need, identity in task.step.needs.items()))
+    parts = tuple(inside[part] for part in task.step.parts)
+    return task.step.step, needs, parts, task.given, task.parameters, task.step.shard, task.step.when
 
 
 def _unplaced(text: str) -> str:
     """Write `{{` inside strings by its escape, so that no engine takes it for a placeholder; JSON reads it back."""
     return re.sub(r'("(?:[^"\\]|\\.)*")', lambda match: match[0].replace("{{", "{\\u007b"), text)
-
-
-def _measured(draft: Path, path: Path) -> Compiled:
-    import yaml
-
-    content = draft.read_text()
-    document = next(iter(yaml.safe_load_all(content)))
-    tasks = document["root"]["dag"]["tasks"]
-    largest = max(len(json.dumps(task)) for task in tasks.values())
-    configs = max(len(str(value.get("defaultValue", ""))) for value in document["root"]["inputDefinitions"]["parameters"].values())
-    compiled = Compiled(path, len(tasks), len(content.encode()), len(json.dumps(document["root"])), max(largest, configs))
-    _within(compiled.dag, LARGEST_DAG, "the graph", "split the sweep into several runs")
-    _within(compiled.largest_task, LARGEST_TASK, "one step", "shorten its config")
-    _within(compiled.file, LARGEST_FILE, "the file", "split the sweep into several runs")
-    return compiled
-
-
-def _within(size: int, limit: int, what: str, remedy: str) -> None:
-    if size > limit:
-        raise ConfigError("compile", f"{what} has {size:,} bytes, and a cluster takes {limit:,}", remedy)

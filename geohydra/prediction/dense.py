@@ -21,9 +21,10 @@ from geohydra.types import PIXEL, Shape
 if TYPE_CHECKING:
     import torch
 
-    from geohydra.prediction.merging import Merger
-    from geohydra.prediction.outputs import MapWriter
-    from geohydra.prediction.scan import Batch
+    from geohydra.prediction.decision import Deciding
+    from geohydra.prediction.merging import Form, Merger
+    from geohydra.prediction.outputs import Answers
+    from geohydra.prediction.scan import Batch, Watch
     from geohydra.prediction.settings import Prediction
     from geohydra.raster.windows import WindowPlan
     from geohydra.task import Trained
@@ -56,40 +57,67 @@ def predict_scene(
     background: str | None = None,
     tiling: Tiling | None = None,
     columns: Mapping[str, str] | None = None,
+    answers: Answers | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
-    """Write a class map, and by choice probabilities and polygons, into the folder `out`, which appears whole or not at all.
+    """Write a class map, and by choice probabilities, uncertainty and polygons, into the folder `out`, which appears whole or not
+    at all; or another kind of map, where `answers` says so.
 
-    `columns` are further ones of the polygons, the same for all. Returns a row of plain values; its file names are relative to
-    `out.parent`.
+    `columns` are further ones of the polygons, the same for all; `watch` is shown all pixels as they are read. Returns a row of plain
+    values; its file names are relative to `out.parent`.
     """
+    from geohydra.prediction.outputs import ClassMap, files_of
+    from geohydra.prediction.views import asked
+
     tiling = tiling or Tiling(PIXEL, Shape(settings.window, settings.window), settings.overlap)
-    _check(scene, trained, tiling)
-    _import_rasterio()
-    shades = pictures.palette(classes, colors, background=background)
-    with _whole(out) as folder, ThreadPoolExecutor(1, thread_name_prefix="quicklook") as pool:
-        image = pool.submit(_images, scene)
-        counts = _write_map(scene, trained, settings, tiling, folder, work, classes, shades)
-        files = {"classes": "classes.tif"}
-        if settings.probabilities != "none":
-            files["probabilities"] = "probabilities.tif"
+    check_scene(scene, trained, tiling)
+    import_rasterio()
+    kind = answers or ClassMap(classes, colors, background)
+    decision = kind.decision({**(trained.details.get("thresholds") or {}), **settings.thresholds})
+    form = _form(settings, decision, named=bool(kind.names))
+    pass_over = _Pass(scene, asked(trained, settings, decision.activation), settings, tiling, watch)
+    with whole_folder(out) as folder, ThreadPoolExecutor(1, thread_name_prefix="quicklook") as pool:
+        image = pool.submit(scene_pictures, scene)
+        counts = _write_map(pass_over, kind, decision, form, folder, work)
+        files = files_of(kind, form)
         if settings.polygons:
-            write = partial(_write_polygons, columns=columns) if tiling.cell == PIXEL else _write_squares
-            shapes, found = write(settings, folder, classes, background)
+            shapes, found = kind.shapes(settings, folder, tiling.cell, columns)
             files, counts = files | shapes, counts | found
-        panels = [*image.result(), ("prediction", pictures.classes_rgb(read_small(folder / "classes.tif", _PICTURE), shades))]
-        picture = pictures.side_by_side([panels], legend=dict(zip(classes, shades, strict=True)))
-        (folder / "quicklook.png").write_bytes(picture)
+        (folder / "quicklook.png").write_bytes(kind.picture(folder, image.result()))
         files["quicklook"] = "quicklook.png"
     return {"scene": scene.id} | {key: f"{out.name}/{name}" for key, name in files.items()} | counts
 
 
-def _import_rasterio() -> None:
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What goes over what, and how."""
+
+    scene: Scene
+    trained: Trained
+    settings: Prediction
+    tiling: Tiling
+    watch: Watch | None = None
+
+
+def _form(settings: Prediction, decision: Deciding, *, named: bool) -> Form:
+    """What is written beside the answers; raises ConfigError for an uncertainty that these answers do not have."""
+    from geohydra.prediction.merging import Form
+
+    if settings.uncertainty != "none" and settings.uncertainty not in decision.measures:
+        hint = f"there is {', '.join(decision.measures)}"
+        raise ConfigError("predict.uncertainty", f"these answers have no {settings.uncertainty}", hint)
+    small = named and settings.probabilities != "float32"
+    return Form(settings.probabilities if named else "none", settings.uncertainty, "uint8" if small else "float32")
+
+
+def import_rasterio() -> None:
     """Before any thread begins: imported for the first time by two threads at once, rasterio is found half made."""
     import rasterio.vrt
     import rasterio.warp  # noqa: F401
 
 
-def _check(scene: Scene, trained: Trained, tiling: Tiling) -> None:
+def check_scene(scene: Scene, trained: Trained, tiling: Tiling) -> None:
+    """Raise where the model cannot read a scene, or not in such windows."""
     missing = [band for band in trained.bands if band not in scene.bands]
     if missing:
         problem = f"has no band {', '.join(missing)}, which the model needs"
@@ -102,7 +130,7 @@ def _check(scene: Scene, trained: Trained, tiling: Tiling) -> None:
 
 
 @contextmanager
-def _whole(out: Path) -> Iterator[Path]:
+def whole_folder(out: Path) -> Iterator[Path]:
     """A folder that gets its name once all is in it."""
     scratch = out.with_name(f".{out.name}.part")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -115,26 +143,18 @@ def _whole(out: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _write_map(
-    scene: Scene,
-    trained: Trained,
-    settings: Prediction,
-    tiling: Tiling,
-    folder: Path,
-    work: Work,
-    classes: Sequence[str],
-    shades: Sequence[pictures.Color],
-) -> dict[str, Any]:
-    """Read ahead, forward, merge, write behind. Returns the share of each class among measured pixels."""
+def _write_map(pass_over: _Pass, kind: Answers, decision: Deciding, form: Form, folder: Path, work: Work) -> dict[str, Any]:
+    """Read ahead, forward, merge, write behind. Returns numbers of the scene, such as the share of each class."""
     from geohydra.prediction.outputs import map_writer
     from geohydra.prediction.threads import Behind
     from geohydra.raster.windows import WindowPlan, stride_of
 
+    scene, tiling = pass_over.scene, pass_over.tiling
     grid = scene.grid.coarse(tiling.cell)
     plan = WindowPlan(grid.shape, tiling.window, stride_of(tiling.window, tiling.overlap))
-    merger = _merger(plan, trained, settings, classes)
-    with map_writer(folder, grid=grid, classes=classes, colors=shades, probabilities=settings.probabilities) as writer:
-        with Behind(writer.write, depth=_BEHIND) as behind, closing(_answers(scene, trained, plan, settings.batch_size, tiling)) as answers:
+    merger = _merger(plan, pass_over.settings, decision, form)
+    with map_writer(folder, kind, grid=grid, form=form) as writer:
+        with Behind(writer.write, depth=_BEHIND) as behind, closing(_answers(pass_over, plan)) as answers:
             for block, parts in groupby(answers, key=lambda answer: answer[0].block):
                 merger.open(block.row, block.cols, block.valid)
                 for batch, outputs in parts:
@@ -144,13 +164,11 @@ def _write_map(
                 if block.cols[-1] == len(plan.col_starts) - 1:
                     behind.put(merger.finish())
                     work.progress(block.row + 1, len(plan.row_starts), scene.id)
-        return _counts(writer, classes, tiling.cell)
+        return writer.tally.row(tiling.cell)
 
 
-def _answers(
-    scene: Scene, trained: Trained, plan: WindowPlan, size: int, tiling: Tiling
-) -> Generator[tuple[Batch, torch.Tensor | None], None, None]:
-    """Every batch of a scene with the network's outputs, `size` windows being in the network at once.
+def _answers(pass_over: _Pass, plan: WindowPlan) -> Generator[tuple[Batch, torch.Tensor | None], None, None]:
+    """Every batch of a scene with the network's outputs, `batch_size` windows being in the network at once.
 
     On a CPU each core takes windows of its own: several threads in one layer would wait for each other whenever another
     thread, which reads or writes, takes a core for a moment.
@@ -160,11 +178,14 @@ def _answers(
     from geohydra.prediction.scan import scan
     from geohydra.prediction.threads import ahead, side_by_side
 
+    scene, trained, size, cell = pass_over.scene, pass_over.trained, pass_over.settings.batch_size, pass_over.tiling.cell
     threads = torch.get_num_threads()
     workers = min(threads, size) if trained.device == "cpu" else 1
     torch.set_num_threads(max(1, threads // workers))
     try:
-        with closing(ahead(scan(scene, trained, plan, size=-(-size // workers), cell=tiling.cell), depth=_AHEAD)) as batches:
+        with closing(
+            ahead(scan(scene, trained, plan, size=-(-size // workers), cell=cell, watch=pass_over.watch), depth=_AHEAD)
+        ) as batches:
             yield from side_by_side(partial(_answer, trained), batches, workers=workers)
     finally:
         torch.set_num_threads(threads)
@@ -179,79 +200,20 @@ def _answer(trained: Trained, batch: Batch) -> torch.Tensor | None:
     return outputs if outputs.ndim == 4 else outputs[:, :, None, None]
 
 
-def _merger(plan: WindowPlan, trained: Trained, settings: Prediction, classes: Sequence[str]) -> Merger:
-    from geohydra.prediction.decision import Decision
+def _merger(plan: WindowPlan, settings: Prediction, decision: Deciding, form: Form) -> Merger:
     from geohydra.prediction.merging import Central, Merger, Smooth
 
     kind = Smooth if settings.blend == "smooth" and plan.stride != plan.size else Central
-    decision = Decision(classes, trained.details.get("thresholds") or {})
-    blending = kind(plan, decision, dtype=settings.probabilities)
-    return Merger(plan, blending, classes=len(classes), dtype=settings.probabilities)
+    return Merger(plan, kind(plan, decision, form), decision, form)
 
 
-def _counts(writer: MapWriter, classes: Sequence[str], cell: Shape) -> dict[str, Any]:
-    known = sum(writer.pixels)
-    shares = {f"share/{name}": count / known if known else 0.0 for name, count in zip(classes, writer.pixels, strict=True)}
-    return {"pixels": known * cell.size, "unknown_pixels": writer.unknown * cell.size} | shares
-
-
-def _write_polygons(
-    settings: Prediction, folder: Path, classes: Sequence[str], background: str | None, *, columns: Mapping[str, str] | None
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """Files, and how many polygons of each class there are; GeoJSON only where the place on the ground is known."""
-    from geohydra.vector.polygonize import polygonize
-
-    levels = folder / "probabilities.tif"
-    traced = polygonize(
-        folder / "classes.tif",
-        folder / "polygons.parquet",
-        folder / "polygons.geojson",
-        names=dict(enumerate(classes)),
-        skip=() if background is None else (background,),
-        min_area_m2=settings.min_area_m2,
-        simplify_m=settings.simplify_m,
-        probabilities=levels if levels.exists() else None,
-        columns=columns,
-    )
-    files = {f"polygons_{kind}": f"polygons.{kind}" for kind in ("parquet", "geojson") if (folder / f"polygons.{kind}").exists()}
-    counts = {f"polygons/{one.name}": one.polygons for one in traced} | {f"area_m2/{one.name}": one.area_m2 for one in traced}
-    return files, counts
-
-
-def _write_squares(
-    _settings: Prediction, folder: Path, classes: Sequence[str], background: str | None
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """Files with a square for each cell that is not background, and how many there are of each class."""
-    from geohydra.vector.cells import write_cells
-
-    levels = folder / "probabilities.tif"
-    paths, counts = write_cells(
-        folder / "classes.tif",
-        levels if levels.exists() else None,
-        folder / "cells.parquet",
-        folder / "cells.geojson",
-        names=classes,
-        skip=() if background is None else (background,),
-    )
-    return {f"cells_{path.suffix[1:]}": path.name for path in paths}, {f"cells/{name}": count for name, count in counts.items()}
-
-
-def _images(scene: Scene) -> list[pictures.Panel]:
+def scene_pictures(scene: Scene) -> list[pictures.Panel]:
     """The scene as people see it; before and after, where it shows two times."""
-    from geohydra.raster.series import open_image
+    from geohydra.raster.series import clearest_time, open_image
 
     panels = []
     for title, shown in pictures.views(scene.bands).items():
+        title = f"{clearest_time(scene, shown):%Y-%m-%d}" if scene.series else title
         with open_image(scene, bands=shown) as reader:
             panels.append((f"{scene.id} {title}".rstrip(), pictures.stretch(reader.read_overview(_PICTURE), shown)))
     return panels
-
-
-def read_small(file: Path, longest: int) -> Any:
-    """A class map from its overviews, uint8 `(row, col)`, no side longer than this."""
-    from geohydra.raster.files import open_raster
-
-    with open_raster(str(file)) as dataset:
-        step = max(1.0, max(dataset.shape) / longest)
-        shape = (max(1, round(dataset.height / step)), max(1, round(dataset.width / step)))
-        return dataset.read(1, out_shape=shape)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geohydra.prediction.decision import LEVELS, Decision, encode
+from geohydra.prediction.decision import LEVELS, Deciding, encode
+from geohydra.prediction.uncertainty import MOST
 from geohydra.raster.windows import WindowPlan, shares
-from geohydra.types import IGNORE
 
 if TYPE_CHECKING:
     import torch
@@ -21,11 +21,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """Finished rows: class ids `(row, col)`, and where wanted probabilities `(class, row, col)`; not measured is 255, or NaN."""
+    """Finished rows: answers `([layer,] row, col)`, such as class ids, and where wanted probabilities `(class, row, col)` and how unsure
+    the answers are `(row, col)`; not measured is 255, or NaN."""
 
     row: int
-    labels: NDArray[np.uint8]
+    labels: NDArray[Any]
     probabilities: NDArray[Any] | None
+    uncertainty: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What is made of a scene beside its answers: the dtype of probabilities, the kind of uncertainty and its dtype; or "none"."""
+
+    probabilities: str = "none"
+    kind: str = "none"
+    uncertainty: str = "uint8"
+
+    @property
+    def spread(self) -> bool:
+        """Whether outputs have a last plane with their variance."""
+        return self.kind == "variance"
+
+    def strip(self, decision: Deciding, row: int, shape: tuple[int, int]) -> Strip:
+        """Rows of which nothing is known yet."""
+        levels = None if self.probabilities == "none" else np.zeros((decision.classes, *shape), self.probabilities)
+        doubts = None if self.kind == "none" else np.zeros(shape, self.uncertainty)
+        answers = np.zeros(shape if decision.layers is None else (decision.layers, *shape), decision.dtype)
+        return Strip(row, answers, levels, doubts)
+
+    def doubts(self, decision: Deciding, probabilities: NDArray[np.float32]) -> NDArray[Any]:
+        """How unsure answers `(row, col)` are, as written, from probabilities `(plane, row, col)`."""
+        found = decision.measures[self.kind](probabilities)
+        return found if self.uncertainty == "float32" else encode(found[None] / np.float32(MOST[self.kind]), "uint8")[0]
 
 
 class Blending(Protocol):
@@ -47,8 +75,8 @@ class Blending(Protocol):
 class Central:
     """Each pixel from the window in whose middle it lies most; from the only one, where windows do not overlap."""
 
-    def __init__(self, plan: WindowPlan, decision: Decision, *, dtype: str) -> None:
-        self._plan, self._decision, self._dtype = plan, decision, dtype
+    def __init__(self, plan: WindowPlan, decision: Deciding, form: Form) -> None:
+        self._plan, self._decision, self._form = plan, decision, form
         self._down = shares(plan.row_starts, plan.size.rows, plan.image.rows, "none")
         self._across = shares(plan.col_starts, plan.size.cols, plan.image.cols, "none")
         self._rows = slice(0, 0)
@@ -64,24 +92,31 @@ class Central:
     def add(self, strip: Strip, places: list[int], outputs: torch.Tensor) -> None:
         """See Blending."""
         labels = self._decision.labels(outputs)
-        levels = None if strip.probabilities is None else encode(self._decision.probabilities(outputs), self._dtype)
+        bare = strip.probabilities is None and strip.uncertainty is None
+        chances = None if bare else self._decision.probabilities(outputs)
         for number, place in enumerate(places):
             start = self._plan.col_starts[place]
             cols = self._across[start][0]
             onto = slice(start + cols.start, start + cols.stop)
-            strip.labels[:, onto] = labels[number, self._rows, cols]
-            if levels is not None and strip.probabilities is not None:
-                strip.probabilities[:, :, onto] = levels[number, :, self._rows, cols]
+            strip.labels[..., onto] = labels[number, ..., self._rows, cols]
+            if chances is not None:
+                self._tell(strip, onto, chances[number, :, self._rows, cols])
 
     def close(self, strip: Strip) -> None:
         """See Blending."""
+
+    def _tell(self, strip: Strip, cols: slice, chances: NDArray[np.float32]) -> None:
+        if strip.probabilities is not None:
+            strip.probabilities[:, :, cols] = encode(chances[: self._decision.classes], self._form.probabilities)
+        if strip.uncertainty is not None:
+            strip.uncertainty[:, cols] = self._form.doubts(self._decision, chances)
 
 
 class Smooth:
     """Probabilities of overlapping windows, each faded out towards its edges, added up."""
 
-    def __init__(self, plan: WindowPlan, decision: Decision, *, dtype: str) -> None:
-        self._plan, self._decision, self._dtype = plan, decision, dtype
+    def __init__(self, plan: WindowPlan, decision: Deciding, form: Form) -> None:
+        self._plan, self._decision, self._form = plan, decision, form
         self._down = shares(plan.row_starts, plan.size.rows, plan.image.rows, "hann")
         self._across = shares(plan.col_starts, plan.size.cols, plan.image.cols, "hann")
         self._height = min(plan.size.rows, plan.image.rows)
@@ -125,22 +160,24 @@ class Smooth:
         """See Blending."""
         cols = slice(self._left, self._settled)
         finished, rest = np.split(self._sums[:, :, : self._settled - self._left], [self._done], axis=1)
-        strip.labels[:, cols] = self._decision.choose(finished)
+        strip.labels[..., cols] = self._decision.choose(finished)
         if strip.probabilities is not None:
-            strip.probabilities[:, :, cols] = encode(finished, self._dtype)
+            strip.probabilities[:, :, cols] = encode(finished[: self._decision.classes], self._form.probabilities)
+        if strip.uncertainty is not None:
+            strip.uncertainty[:, cols] = self._form.doubts(self._decision, finished)
         self._below[:, :, cols] = rest
         self._beside = self._sums[:, :, self._settled - self._left :].copy()
 
     def _empty(self, rows: int, cols: int) -> NDArray[np.float32]:
-        return np.zeros((self._decision.classes, rows, cols), np.float32)
+        return np.zeros((self._decision.classes + self._form.spread, rows, cols), np.float32)
 
 
 class Merger:
     """Puts blocks together to strips, and knows which pixels were measured."""
 
-    def __init__(self, plan: WindowPlan, blending: Blending, *, classes: int, dtype: str) -> None:
+    def __init__(self, plan: WindowPlan, blending: Blending, decision: Deciding, form: Form) -> None:
         self._plan, self._blending = plan, blending
-        self._classes, self._dtype = classes, dtype
+        self._decision, self._form = decision, form
         self._valid = np.zeros((min(plan.size.rows, plan.image.rows), plan.image.cols), bool)
         self._rows = slice(0, 0)
         self._strip = Strip(0, np.empty((0, 0), np.uint8), None)
@@ -165,17 +202,17 @@ class Merger:
         """End the row of windows: the rows that no later window touches."""
         unknown = ~self._valid[self._rows]
         if unknown.any():
-            self._strip.labels[unknown] = IGNORE
-            if self._strip.probabilities is not None:
-                value = LEVELS + 1 if self._dtype == "uint8" else np.nan
-                np.copyto(self._strip.probabilities, value, where=unknown, casting="unsafe")
+            self._strip.labels[..., unknown] = self._decision.unknown
+            for values in (self._strip.probabilities, self._strip.uncertainty):
+                if values is not None:
+                    value = LEVELS + 1 if values.dtype == np.uint8 else np.nan
+                    np.copyto(values, value, where=unknown, casting="unsafe")
         return self._strip
 
     def _begin(self, row: int) -> None:
         self._rows = self._blending.rows(row)
         shape = (self._rows.stop - self._rows.start, self._plan.image.cols)
-        levels = None if self._dtype == "none" else np.zeros((self._classes, *shape), self._dtype)
-        self._strip = Strip(self._plan.row_starts[row] + self._rows.start, np.zeros(shape, np.uint8), levels)
+        self._strip = self._form.strip(self._decision, self._plan.row_starts[row] + self._rows.start, shape)
 
 
 def _known(weights: NDArray[np.float32] | None) -> NDArray[np.float32]:

@@ -5,20 +5,28 @@ Places are counted in what the network answers for: pixels, or cells of several 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geohydra.chips.strips import Panel, rolling_image
 from geohydra.raster.read import gdal_env
-from geohydra.raster.series import open_image
+from geohydra.raster.series import ImageReader, Series, SeriesReader, like, open_pixels
 from geohydra.raster.windows import WindowPlan
 from geohydra.task import Trained
-from geohydra.types import PIXEL, Scene, Shape, Window
+from geohydra.types import PIXEL, Image, Scene, Shape, Window
 
 _LONGEST = 4096
 """Columns that are read at once: memory for pixels does not grow with wider scenes."""
+
+_HELD = 1 << 30
+"""Bytes of a series that are kept from one row of windows to the next, at most, so that no block of a file is read twice."""
+
+
+Watch = Callable[[Window, Image | Series], None]
+"""Is shown what is read, window by window: from the top, from the left, some pixels again where windows overlap."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +34,7 @@ class Block:
     """Neighbouring windows of one row of windows: `cols` are their places, `left` is the first column, in cells.
 
     `pixels` float32 `(band, row, col)` are padded to a whole window, None where nothing is valid; `valid` `(row, col)` tells of
-    cells in which a pixel is valid, and is not padded.
+    cells in which a pixel is valid, and is not padded. Of a series bands are planes, see `geohydra.raster.planes`.
     """
 
     row: int
@@ -45,27 +53,64 @@ class Batch:
     pixels: NDArray[np.float32] | None
 
 
-def scan(scene: Scene, trained: Trained, plan: WindowPlan, *, size: int, cell: Shape = PIXEL) -> Iterator[Batch]:
+def scan(
+    scene: Scene, trained: Trained, plan: WindowPlan, *, size: int, cell: Shape = PIXEL, watch: Watch | None = None
+) -> Iterator[Batch]:
     """All that is to be predicted of a scene: block after block, in batches of so many windows."""
-    for block in blocks(scene, trained, plan, cell):
+    for block in blocks(scene, trained, plan, cell, watch=watch):
         if block.pixels is None:
             yield Batch(block, [], None)
         for places, pixels in batches(windows(block, plan, cell), size):
             yield Batch(block, places, pixels)
 
 
-def blocks(scene: Scene, trained: Trained, plan: WindowPlan, cell: Shape = PIXEL) -> Iterator[Block]:
+def blocks(scene: Scene, trained: Trained, plan: WindowPlan, cell: Shape = PIXEL, *, watch: Watch | None = None) -> Iterator[Block]:
     """All windows of a scene, from the top, from the left; every pixel of a row of windows is read once."""
-    runs = groups(plan.col_starts, plan.size.cols, longest=max(1, _LONGEST // cell.cols))
+    longest = min(_LONGEST, 4 * _LONGEST // len(scene.times)) if scene.series else _LONGEST
+    runs = groups(plan.col_starts, plan.size.cols, longest=max(1, longest // cell.cols))
     rows = min(plan.size.rows, plan.image.rows)
-    with gdal_env(), open_image(scene, bands=trained.bands) as reader:
+    with gdal_env(), open_pixels(scene, bands=trained.bands) as reader:
+        read = _once(reader, scene, plan) if cell == PIXEL else reader.read
         for place, top in enumerate(plan.row_starts):
             for run in runs:
                 left, stop = plan.col_starts[run[0]], min(plan.col_starts[run[-1]] + plan.size.cols, plan.image.cols)
-                image = reader.read(Window(top, left, Shape(rows, stop - left)).times(cell))
+                window = Window(top, left, Shape(rows, stop - left)).times(cell)
+                image = read(window)
+                if watch is not None:
+                    watch(window, image)
                 whole = Window(0, 0, plan.size).times(cell).shape
-                pixels = _padded(trained.normalise(image), whole) if image.valid.any() else None
-                yield Block(place, run, left, pixels, _by_cell(image.valid, cell))
+                measured = image.measured
+                pixels = _padded(trained.normalise(_seen(image)), whole) if measured.any() else None
+                yield Block(place, run, left, pixels, _by_cell(measured, cell))
+
+
+def series_windows(scene: Scene, bands: Sequence[str], *, size: int) -> Iterator[tuple[Window, Series]]:
+    """All dates of a scene, window by window from the top, from the left, without overlap."""
+    shape = Shape(min(size, scene.grid.shape.rows), min(size, scene.grid.shape.cols))
+    plan = WindowPlan(scene.grid.shape, shape, shape)
+    with gdal_env(), SeriesReader(scene, bands=bands) as reader:
+        read = _once(reader, scene, plan)
+        for row in plan.row_starts:
+            for col in plan.col_starts:
+                window = Window(row, col, shape)
+                image = read(window)
+                if isinstance(image, Series):
+                    yield window, image
+
+
+def _once(reader: ImageReader | SeriesReader, scene: Scene, plan: WindowPlan) -> Callable[[Window], Image | Series]:
+    """How windows are read: of a series by its blocks, and rows that two windows share are kept, where memory allows it."""
+    if not isinstance(reader, SeriesReader):
+        return reader.read
+    rows = reader.block.rows
+    line = len(reader.times) * len(reader.bands) * reader.dtype.itemsize * scene.grid.shape.cols
+    if line * (plan.size.rows + rows) > _HELD:
+        return reader.read
+    return rolling_image(reader.read, Panel(0, scene.grid.shape.cols, rows, scene.grid.shape.rows), make=like(reader))
+
+
+def _seen(image: Image | Series) -> Image | Series:
+    return image.seen() if isinstance(image, Series) else image
 
 
 def groups(starts: Sequence[int], size: int, *, longest: int) -> list[range]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from geohydra.build import near
 from geohydra.errors import ConfigError
 from geohydra.raster.expressions import Expression
 from geohydra.types import Image
+from geohydra.types import Series as Series
 
 Bools = NDArray[np.bool_]
 Pixels = NDArray[Any]
@@ -22,31 +22,6 @@ Pixels = NDArray[Any]
 Steps = Literal["nearest", "linear", "mean"]
 """How a series comes onto regular steps, pixel by pixel: the nearest valid acquisition, a straight line between the valid ones
 before and after, or the mean of the valid ones within half a step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Pixels `(time, band, row, col)` in the dtype of the files, which were measured `(time, row, col)`, and when, in order."""
-
-    pixels: Pixels
-    valid: Bools
-    times: tuple[datetime, ...]
-
-    def __post_init__(self) -> None:
-        times, _, *shape = self.pixels.shape
-        if self.pixels.ndim != 4 or self.valid.shape != (times, *shape) or len(self.times) != times:
-            raise ValueError(f"pixels {self.pixels.shape}, validity {self.valid.shape} and {len(self.times)} times do not match")
-        if list(self.times) != sorted(self.times):
-            raise ValueError("the times of a series are not in order")
-
-    def at(self, place: int) -> Image:
-        """One acquisition."""
-        return Image(self.pixels[place], self.valid[place])
-
-    def some(self, places: Sequence[int]) -> Series:
-        """Some acquisitions, in the order of time."""
-        chosen = sorted(places)
-        return Series(self.pixels[chosen], self.valid[chosen], tuple(self.times[place] for place in chosen))
 
 
 def composite(series: Series, how: str, *, bands: Sequence[str] = ()) -> Image:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache, partial
 from typing import Any, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geohydra.errors import DataError
 from geohydra.raster.composites import Series as Series
@@ -15,7 +17,7 @@ from geohydra.raster.composites import check_composite, scored_bands
 from geohydra.raster.composites import composite as composite
 from geohydra.raster.read import SceneReader
 from geohydra.raster.stacks import Stacks
-from geohydra.types import Image, Scene, Shape, Window
+from geohydra.types import Asset, Grid, Image, MaskAsset, Scene, Shape, Window
 
 OPEN_FILES = 64
 """Files that one reader keeps open at most; those beyond it are opened for each read."""
@@ -41,9 +43,26 @@ class ImageReader(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+def open_pixels(scene: Scene, *, bands: Sequence[str] | None = None, open_files: int = OPEN_FILES) -> ImageReader | SeriesReader:
+    """A reader of what a task learns from: of all acquisitions where the scene is a series, else of its one image."""
+    if scene.series:
+        return SeriesReader(scene, bands=bands, open_files=open_files)
+    return open_image(scene, bands=bands, open_files=open_files)
+
+
+def like(reader: ImageReader | SeriesReader) -> Callable[[NDArray[Any], NDArray[np.bool_]], Image | Series]:
+    """Makes of pixels and validity what a reader gives."""
+    return partial(Series, times=reader.times) if isinstance(reader, SeriesReader) else Image
+
+
 def open_image(scene: Scene, *, bands: Sequence[str] | None = None, open_files: int = OPEN_FILES) -> ImageReader:
-    """A reader of the one image of a scene. Raises DataError where it has several acquisitions and nothing says how they become one."""
+    """A reader of the one image of a scene; of one that is read as a series, of its clearest acquisition.
+
+    Raises DataError where it has several acquisitions and nothing says how they become one.
+    """
     wanted = tuple(bands) if bands is not None else scene.bands
+    if scene.series:
+        return SceneReader(scene.at(clearest_time(scene, wanted)), bands=wanted)
     times = moving_times(scene, wanted)
     if len(times) < 2:
         return SceneReader(scene.at(times[0]) if times else scene, bands=wanted)
@@ -164,6 +183,37 @@ class CompositeReader:
     def _composite(self, series: Series) -> Image:
         image = composite(series, self._how, bands=self._all)
         return Image(image.pixels[: len(self.bands)], image.valid)
+
+
+def clearest_time(scene: Scene, bands: Sequence[str]) -> datetime:
+    """An acquisition to look at: that nearest to the middle of the series with hardly an invalid pixel, else the best of some."""
+    return _clearest(scene.id, scene.grid, scene.assets, scene.masks, tuple(bands))
+
+
+@lru_cache(maxsize=32)
+def _clearest(name: str, grid: Grid, assets: tuple[Asset, ...], masks: tuple[MaskAsset, ...], bands: tuple[str, ...]) -> datetime:
+    scene = Scene(name, grid, assets, masks=masks)
+    moving = [band for band in bands if moving_times(scene, [band])]
+    times = moving_times(scene, moving[:1]) if moving else ()
+    if not times:
+        raise DataError(name, f"has no acquisition of {', '.join(bands)} with a time", "give its files a time")
+    shares: dict[datetime, float] = {}
+    for time in sorted(times, key=lambda time: abs(2 * times.index(time) - len(times) + 1))[:_LOOKS]:
+        with SceneReader(scene.at(time), bands=moving[:1]) as reader:
+            shares[time] = float(reader.read_overview(_LOOK).valid.mean())
+        if shares[time] >= _CLEAR:
+            break
+    return max(shares, key=lambda time: shares[time])
+
+
+_LOOK = 64
+"""Pixels on a side of what is looked at to find a clear acquisition."""
+
+_LOOKS = 12
+"""Acquisitions that are looked at, at most: where files have no overviews each look reads a whole one."""
+
+_CLEAR = 0.97
+"""Share of valid pixels that is good enough."""
 
 
 def moving_times(scene: Scene, bands: Sequence[str]) -> tuple[datetime, ...]:

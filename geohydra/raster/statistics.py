@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geohydra.types import IGNORE, Image
+from geohydra.types import IGNORE, Image, Series
 
 _CHUNK = 1 << 16
 """Pixels counted at once: their indexes stay in the processor's cache."""
@@ -307,6 +307,13 @@ class Statistics:
             band.update(values, valid)
         if ids is not None:
             self._count_classes(ids, valid, pixel_area)
+
+    def update_series(self, series: Series, ids: NDArray[np.uint8] | None = None, *, pixel_area: float = 1.0) -> None:
+        """Count all dates of a series; and of ground that is valid on any of them its class ids."""
+        for place in range(len(series.times)):
+            self.update(series.at(place))
+        if ids is not None:
+            self._count_classes(ids, _Valid(series.measured), pixel_area)
 
     def merge(self, other: Statistics) -> None:
         """Add what was counted elsewhere, of the same bands, type and classes."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -36,7 +36,8 @@ class CogWriter:
     """Takes strips of rows from the top; on leaving without an error `path` is a valid COG, else it is not touched.
 
     Memory: one row of blocks. Names of classes stand in the tags `CLASS_<id>` and, for QGIS, in `<path>.aux.xml`. Overviews
-    take the commonest pixel where there are colours or names, else the mean. `scale` tells readers what to multiply with.
+    take the commonest pixel where there are colours or names, else the mean, unless `overviews` says otherwise. `scale` tells
+    readers what to multiply with.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class CogWriter:
         descriptions: Sequence[str] = (),
         tags: Mapping[str, str] | None = None,
         scale: float | None = None,
+        overviews: Literal["average", "mode", "nearest"] | None = None,
         compress: str = "deflate",
         block: int = 512,
     ) -> None:
@@ -64,6 +66,7 @@ class CogWriter:
         self._descriptions = tuple(descriptions)
         self._tags = dict(tags or {}) | {f"CLASS_{key}": name for key, name in self._names.items()}
         self._scale = scale
+        self._overviews = overviews
         self._compress = compress
         self._block = block
         self._next = 0
@@ -175,7 +178,7 @@ class CogWriter:
             "blocksize": self._block,
             "compress": self._compress,
             "predictor": "yes" if smooth else "no",
-            "overview_resampling": "mode" if classes else "average",
+            "overview_resampling": self._overviews or ("mode" if classes else "average"),
             "bigtiff": "if_safer",
             "num_threads": "2",
         }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geohydra.types import IGNORE
+from geohydra.build import build
 
 if TYPE_CHECKING:
     from geohydra.bundle import TrainedModel
@@ -17,25 +17,25 @@ _AT_ONCE = 4
 
 
 class Segmenter:
-    """Class ids for images of any size."""
+    """Class ids for images of any size; of tasks of several labels or of numbers, what their maps hold."""
 
     def __init__(self, trained: TrainedModel) -> None:
-        from geohydra.prediction.decision import Decision
+        from geohydra.prediction.decision import Deciding, Decision
 
         self.trained = trained
-        self._decision = Decision(trained.classes, trained.thresholds)
+        answers = getattr(build(trained.details["task"], where="task"), "answers", None)
+        self._decision: Deciding = answers().decision(trained.thresholds) if answers else Decision(trained.classes, trained.thresholds)
 
-    def predict(self, model_input: NDArray[np.float32], params: dict[str, Any] | None = None) -> NDArray[np.uint8]:  # noqa: ARG002
-        """Class ids `(n, row, col)` of pixels `(n, band, row, col)` in the units of the source.
+    def predict(self, model_input: NDArray[np.float32], params: dict[str, Any] | None = None) -> NDArray[Any]:  # noqa: ARG002
+        """Class ids `(n, row, col)`, or 0 and 1 `(n, class, row, col)`, of pixels `(n, band, row, col)` in the units of the source.
 
-        A pixel that is not a finite number in some band was not measured: it gets 255.
+        A pixel that is not a finite number in some band was not measured: it gets 255, or NaN where answers are numbers.
         """
-        out = np.empty((model_input.shape[0], *model_input.shape[2:]), np.uint8)
-        for start in range(0, len(model_input), _AT_ONCE):
-            out[start : start + _AT_ONCE] = self._labels(model_input[start : start + _AT_ONCE])
-        return out
+        starts = range(0, len(model_input), _AT_ONCE)
+        parts = [self._labels(model_input[start : start + _AT_ONCE]) for start in starts]
+        return np.concatenate(parts) if parts else np.empty((0, *model_input.shape[2:]), self._decision.dtype)
 
-    def _labels(self, pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def _labels(self, pixels: NDArray[np.float32]) -> NDArray[Any]:
         import torch
 
         from geohydra.types import Image
@@ -45,7 +45,8 @@ class Segmenter:
         rows, cols = valid.shape[1:]
         outputs = self.trained.infer(torch.from_numpy(_padded(ready, self.trained.stride)))
         labels = self._decision.labels(outputs[..., :rows, :cols])
-        return np.where(valid, labels, np.uint8(IGNORE))
+        known = valid if labels.ndim == 3 else valid[:, None]
+        return np.where(known, labels, np.asarray(self._decision.unknown, labels.dtype))
 
 
 def _padded(pixels: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
@@ -54,8 +55,42 @@ def _padded(pixels: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
     return np.pad(pixels, ((0, 0), (0, 0), (0, rows), (0, cols))) if rows or cols else pixels
 
 
-def _load_pyfunc(path: str) -> Segmenter:
+class ObjectFinder:
+    """Objects in images of any size."""
+
+    def __init__(self, trained: TrainedModel) -> None:
+        self.trained = trained
+        self._least = np.array([trained.thresholds.get(name, 0.5) for name in trained.classes])
+
+    def predict(self, model_input: NDArray[np.float32], params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002
+        """A table of the objects in pixels `(n, band, row, col)` in the units of the source: `image` (from 0), `class`, `score`, and
+        `top`, `left`, `bottom`, `right` in pixels. A pixel that is not a finite number in some band was not measured."""
+        import pandas as pd
+
+        tables = [self._table(number, pixels) for number, pixels in enumerate(model_input)]
+        return pd.concat(tables, ignore_index=True)
+
+    def _table(self, number: int, pixels: NDArray[np.float32]) -> Any:
+        import pandas as pd
+        import torch
+
+        from geohydra.prediction.objects import detections_of
+        from geohydra.types import Image
+
+        ready = self.trained.normalise(Image(pixels, np.asarray(np.isfinite(pixels).all(axis=0))))
+        outputs = self.trained.infer(torch.from_numpy(_padded(ready[None], self.trained.stride)))
+        (found,) = detections_of(outputs)
+        inside = (found.boxes[:, :2] < pixels.shape[1:]).all(axis=1)
+        sure = found.take(inside & (found.scores >= self._least[found.classes]))
+        top, left, bottom, right = sure.boxes.clip(0, [*pixels.shape[1:]] * 2).T
+        names = np.array(self.trained.classes, dtype=object)[sure.classes]
+        sides = {"top": top, "left": left, "bottom": bottom, "right": right}
+        return pd.DataFrame({"image": np.full(len(sure), number), "class": names, "score": sure.scores, **sides})
+
+
+def _load_pyfunc(path: str) -> Segmenter | ObjectFinder:
     """MLflow calls this with the folder that holds MLmodel."""
     from geohydra.bundle import load_model
 
-    return Segmenter(load_model(Path(path), device="auto"))
+    trained = load_model(Path(path), device="auto")
+    return ObjectFinder(trained) if hasattr(trained.network, "raw") else Segmenter(trained)

@@ -90,6 +90,18 @@ def by_place(scenes: Sequence[Scene], rule: re.Pattern[str] | None) -> list[Scen
     return [_joined(name, theirs) for name, theirs in sorted(found.items(), key=lambda pair: natural(pair[0]))]
 
 
+def by_year(scene: Scene, month: int) -> list[Scene]:
+    """A scene for each year that begins with a month; one acquisition belongs to the year that began last."""
+    years: dict[int, list[datetime]] = {}
+    for time in _known_times(scene):
+        years.setdefault(time.year - (time.month < month), []).append(time)
+    told = {"place": scene.id}
+    return [
+        replace(_only(scene, times), id=f"{scene.id}-{year}", properties={**scene.properties, **told, "year": year})
+        for year, times in sorted(years.items())
+    ]
+
+
 def split_dates(scene: Scene, dates: Sequence[datetime], band: str) -> Scene:
     """A scene whose one file holds a band for each date, as a series of one band. Dates of one moment are a second apart, in order."""
     if len(scene.assets) != 1 or len(scene.bands) != len(dates):

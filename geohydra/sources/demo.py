@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
+    from geohydra.sources.painting import Canvas
     from geohydra.sources.world import Place
 
 _CRS = "EPSG:32632"
@@ -107,11 +108,13 @@ class Demo:
         labels, told = self.write_labels(folder, name, place.features(), number, classes=_CLASSES)
         return Scene(name, self.grid(number), assets, labels, _FIRST_DAY + timedelta(days=number), {"geohydra:labels": told})
 
-    def write_image(self, folder: Path, name: str, place: Place, rng: np.random.Generator, number: int) -> str:
-        """Paint a place and write it; returns the file."""
+    def write_image(
+        self, folder: Path, name: str, place: Place, rng: np.random.Generator, number: int, also: Callable[[Canvas], None] | None = None
+    ) -> str:
+        """Paint a place, and what `also` adds, and write it; returns the file."""
         from geohydra.sources.painting import paint
 
-        pixels = paint(place, rng, size=self._size)
+        pixels = paint(place, rng, size=self._size, also=also)
         if number % 3 == 2:
             _cut(pixels, rng)
         return str(_write_image(folder / "images" / f"{name}.tif", pixels, self.grid(number)))

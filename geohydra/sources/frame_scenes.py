@@ -13,8 +13,8 @@ from geohydra.errors import DataError, GeohydraError, Problems
 from geohydra.sources.class_names import ClassNames
 from geohydra.sources.frame_files import FrameFile, sequences, tracks_of, video_names
 from geohydra.sources.inspection import Inspection
-from geohydra.sources.marks import Marks, box, on_grid, usable, write_marks
-from geohydra.sources.placing import Placement, placed, read_placement
+from geohydra.sources.marks import Marks, box, moved, on_grid, usable, write_marks
+from geohydra.sources.placing import Placement, around, placed, read_placement
 from geohydra.sources.single import Reading, scenes_of
 from geohydra.sources.summary import described
 from geohydra.sources.tracks import TrackBox, read_tracks
@@ -163,18 +163,16 @@ class FrameScenes:
         self, name: str, frames: Sequence[Frame], boxes: list[tuple[TrackBox, str]] | None, folder: Path, notes: list[str]
     ) -> Scene:
         """All frames of a sequence as the acquisitions of one scene; where no time is known they stand a second apart from 1970 on."""
-        first = frames[0].scene
-        for frame in frames:
-            if frame.scene.grid != first.grid or frame.scene.bands != first.bands:
-                problem = f"has another size, place or other bands than the first frame of {name}"
-                raise DataError(frame.scene.assets[0].uri, problem, "take each frame as a scene with source.scene=frame")
+        first, grid = frames[0].scene, _common(name, frames)
         dated = first.time is not None
         times = [frame.scene.time or _LONG_AGO + timedelta(seconds=_second(frame)) for frame in frames]
         assets = tuple(replace(frame.scene.assets[0], time=time) for frame, time in zip(frames, times, strict=True))
         told: dict[str, Any] = {"geohydra:sequence": name, "geohydra:frames": [frame.number for frame in frames], "geohydra:dated": dated}
-        scene = Scene(name, first.grid, assets, time=first.time, properties=told)
-        kept = {frame.number for frame in frames}
-        return scene if boxes is None else _labelled(scene, [pair for pair in boxes if pair[0].frame in kept], folder, notes)
+        scene = Scene(name, grid, assets, time=first.time, properties=told)
+        if boxes is None:
+            return scene
+        grids = {frame.number: frame.scene.grid for frame in frames}
+        return _labelled(scene, [pair for pair in boxes if pair[0].frame in grids], folder, notes, grids=grids)
 
     def _looked_at(self, lock: Sequence[LockEntry]) -> list[Frame]:
         """All frames, on the ground where it is told where they lie; nothing is written."""
@@ -195,6 +193,18 @@ class FrameScenes:
         return rows
 
 
+def _common(name: str, frames: Sequence[Frame]) -> Grid:
+    """The grid of a sequence: that of its frames, or where they lie at other places one that holds them all."""
+    first = frames[0].scene
+    for frame in frames:
+        same = frame.scene.grid == first.grid or (first.grid.crs and frame.scene.grid.crs == first.grid.crs)
+        if not same or frame.scene.bands != first.bands:
+            problem = f"has another size, place or other bands than the first frame of {name}"
+            raise DataError(frame.scene.assets[0].uri, problem, "take each frame as a scene with source.scene=frame")
+    grids = [frame.scene.grid for frame in frames]
+    return first.grid if len(set(grids)) == 1 else around(grids)
+
+
 def _on_ground(frame: Frame, place: Placement) -> Frame:
     return replace(frame, scene=replace(frame.scene, grid=_place_of(frame, place).grid(frame.scene.grid.shape)))
 
@@ -213,17 +223,26 @@ def _features(frame: Frame, boxes: Sequence[tuple[TrackBox, str]]) -> Any:
     return on_grid(_marks(frame.scene.grid, [pair for pair in boxes if pair[0].frame == frame.number]), frame.scene.grid)
 
 
-def _marks(grid: Grid, boxes: Sequence[tuple[TrackBox, str]]) -> Marks:
+def _marks(grid: Grid, boxes: Sequence[tuple[TrackBox, str]], grids: Mapping[int, Grid] | None = None) -> Marks:
+    """Boxes on a grid, in the order of frames; where frames have grids of their own, they are moved over from these."""
     marks = Marks(columns={"track": [], "frame": []})
-    for one, kind in boxes:
+    for one, kind in sorted(boxes, key=lambda pair: pair[0].frame):
+        own = grids[one.frame] if grids else grid
         shape = box(*one.box)
-        if usable(shape, grid):
-            marks.add(shape, kind, {"track": one.track, "frame": one.frame})
+        if usable(shape, own):
+            marks.add(moved(shape, own, grid), kind, {"track": one.track, "frame": one.frame})
     return marks
 
 
-def _labelled(scene: Scene, boxes: Sequence[tuple[TrackBox, str]], folder: Path, notes: list[str]) -> Scene:
-    marks = _marks(scene.grid, boxes)
+def _labelled(
+    scene: Scene,
+    boxes: Sequence[tuple[TrackBox, str]],
+    folder: Path,
+    notes: list[str],
+    *,
+    grids: Mapping[int, Grid] | None = None,
+) -> Scene:
+    marks = _marks(scene.grid, boxes, grids)
     if len(marks.shapes) < len(boxes):
         notes.append(f"{scene.id}: {len(boxes) - len(marks.shapes)} of {len(boxes)} boxes were left out: no area, or beside the image")
     labels = write_marks(marks, scene.grid, folder / "labels" / f"{scene.id}.parquet")

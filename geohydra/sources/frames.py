@@ -38,7 +38,9 @@ class Frames:
     `class_mapping` translates their classes (null leaves out, `*` is every other); `classes` are the names that may come out;
     one name alone is the class of boxes that tell none.
 
-    `placement`: a JSON file with the CRS and the transform of each frame: {crs, frames: [{frame, transform: [a, b, c, d, e, f]}]}.
+    `placement`: a JSON file with the CRS and the transform of each frame: {crs, frames: [{frame, transform: [a, b, c, d, e, f]}]}. A
+    sequence whose camera moves is then one scene on a grid that holds all its frames, at their median resolution; each is
+    warped onto it when it is read.
     """
 
     def __init__(
@@ -67,9 +69,8 @@ class Frames:
         self._placement = placement
         if bool(self._images) == bool(self._video):
             raise ConfigError("images", "either images or a video is needed", "such as source.images='frames/*.jpg'")
-        if placement and (self._whole or self._video):
-            hint = "set source.scene=frame and name image files"
-            raise ConfigError("placement", "frames that lie at different places cannot be one scene, nor be a video", hint)
+        if placement and self._video:
+            raise ConfigError("placement", "frames of a video have no files of their own to place", "name image files in source.images")
 
     @property
     def bands(self) -> tuple[str, ...]:

@@ -65,6 +65,18 @@ def on_grid(marks: Marks, grid: Grid) -> Any:
     return geopandas.GeoDataFrame({"class": marks.classes, **marks.columns}, geometry=shapes, crs=grid.crs or None)
 
 
+def moved(shape: Any, own: Grid, grid: Grid) -> Any:
+    """A shape in columns and rows of one grid in those of another of the same CRS."""
+    import numpy as np
+    from shapely import affinity
+
+    if own == grid:
+        return shape
+    there, here = (np.array([[*one.transform[:3]], [*one.transform[3:]], [0, 0, 1]]) for one in (own, grid))
+    across = np.linalg.inv(here) @ there
+    return affinity.affine_transform(shape, (*across[0, :2], *across[1, :2], across[0, 2], across[1, 2]))
+
+
 def usable(shape: Any, grid: Grid) -> bool:
     """Whether a mark has an area, and some of it lies on the image."""
     left, top, right, bottom = shape.bounds if not shape.is_empty else (0, 0, 0, 0)

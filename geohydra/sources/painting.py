@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ _ROOF_TONES = {
     "white": (3300, 3250, 3200, 3400),
     "brown": (1550, 1130, 900, 1800),
 }
-_SUN = np.array([0.64, 0.77])
+SUN = np.array([0.64, 0.77])
 """Where shadows fall: to the north-east."""
 
 
@@ -75,14 +75,17 @@ class Canvas:
         return spectral_noise(self.rng, self.size, roughness, cut=self.pixel / smallest)
 
 
-def paint(place: Place, rng: np.random.Generator, *, size: int) -> NDArray[np.uint16]:
-    """The place as a picture `(band, row, col)` of `size` x `size` pixels; never 0, which is kept for nodata."""
+def paint(place: Place, rng: np.random.Generator, *, size: int, also: Callable[[Canvas], None] | None = None) -> NDArray[np.uint16]:
+    """The place as a picture `(band, row, col)` of `size` x `size` pixels; never 0, which is kept for nodata. `also` paints what stands
+    on top of all."""
     canvas = Canvas(place, rng, size=size)
     _meadows(canvas)
     _fields(canvas)
     _water(canvas)
     _roads(canvas)
     _crowns_and_roofs(canvas)
+    if also is not None:
+        also(canvas)
     return _sensor(canvas)
 
 
@@ -157,9 +160,9 @@ def _crowns_and_roofs(canvas: Canvas) -> None:
     """Shadows first, then crowns, then roofs: a house hides the tree behind it."""
     place = canvas.place
     discs = [Point(x, y).buffer(radius, quad_segs=3) for x, y, radius in place.trees]
-    cast = [affinity.translate(disc, *(_SUN * radius * 1.1)) for disc, radius in zip(discs, place.trees[:, 2], strict=True)]
+    cast = [affinity.translate(disc, *(SUN * radius * 1.1)) for disc, radius in zip(discs, place.trees[:, 2], strict=True)]
     for house in place.buildings:
-        cast += [affinity.translate(house.area, *(_SUN * house.height * step)) for step in (0.25, 0.5, 0.75, 1.0)]
+        cast += [affinity.translate(house.area, *(SUN * house.height * step)) for step in (0.25, 0.5, 0.75, 1.0)]
     canvas.shade(canvas.burn(cast) > 0, 0.5)
     _crowns(canvas, discs)
     _roofs(canvas)
@@ -172,7 +175,7 @@ def _crowns(canvas: Canvas, discs: Sequence[BaseGeometry]) -> None:
     number = canvas.burn(discs)
     here = np.maximum(number - 1, 0)
     x, y, radius = (canvas.place.trees[:, column].astype(np.float32)[here] for column in range(3))
-    slope = ((canvas.x - x) * _SUN[0] + (canvas.y - y) * _SUN[1]) / radius
+    slope = ((canvas.x - x) * SUN[0] + (canvas.y - y) * SUN[1]) / radius
     own = canvas.rng.normal(1, 0.12, len(discs)).astype(np.float32)[here]
     canvas.paint(number > 0, _CROWN, light=own * (1 - 0.38 * slope) * (1 + 0.1 * canvas.noise(0.2)))
 
@@ -187,7 +190,7 @@ def _roofs(canvas: Canvas) -> None:
     centres = np.array([(house.area.centroid.x, house.area.centroid.y) for house in houses], np.float32)
     angles = np.array([house.angle for house in houses], np.float32)[here]
     across = (canvas.y - centres[here, 1]) * np.cos(angles) - (canvas.x - centres[here, 0]) * np.sin(angles)
-    sunny = np.sin(angles) * _SUN[0] - np.cos(angles) * _SUN[1]
+    sunny = np.sin(angles) * SUN[0] - np.cos(angles) * SUN[1]
     light = 1 + 0.2 * np.sign(across) * sunny - 0.12 * (np.abs(across) < 0.6) + 0.035 * canvas.noise(0.1)
     tones = np.array([_ROOF_TONES[house.roof] for house in houses], np.float32)
     tones *= canvas.rng.normal(1, 0.07, (len(houses), 1)).astype(np.float32)

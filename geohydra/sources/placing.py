@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import ceil
 from pathlib import Path
+from statistics import median
 from typing import Any
 from xml.sax.saxutils import escape
 
 from geohydra import storage
 from geohydra.errors import DataError
 from geohydra.types import Asset, Grid, Scene, Shape
+
+_CLOSE = 1e-6
+"""Of a pixel: what lies nearer to an edge lies on it."""
 
 Transform = tuple[float, float, float, float, float, float]
 
@@ -59,6 +64,18 @@ def placed(scene: Scene, placement: Placement, folder: Path) -> Scene:
     storage.write_bytes(str(path), _vrt(asset, grid).encode())
     moved = replace(asset, uri=str(path), indexes=tuple(range(1, len(asset.bands) + 1)))
     return replace(scene, grid=grid, assets=(moved,))
+
+
+def around(grids: Sequence[Grid]) -> Grid:
+    """A grid of rows along parallels that holds all of these, at their median resolution; pixel edges are those of the first one where it
+    has this resolution."""
+    high, wide = (float(median(grid.resolution[axis] for grid in grids)) for axis in (0, 1))
+    lefts, bottoms, rights, tops = zip(*(grid.bounds for grid in grids), strict=True)
+    first = grids[0].bounds
+    left = first[0] - ceil((first[0] - min(lefts)) / wide - _CLOSE) * wide
+    top = first[3] + ceil((max(tops) - first[3]) / high - _CLOSE) * high
+    shape = Shape(ceil((top - min(bottoms)) / high - _CLOSE), ceil((max(rights) - left) / wide - _CLOSE))
+    return Grid(grids[0].crs, (wide, 0.0, left, 0.0, -high, top), shape)
 
 
 def _transform(numbers: Any) -> Transform:

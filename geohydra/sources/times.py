@@ -37,6 +37,9 @@ class Series:
     of all the `clearest` so many. `pair` takes two instead: the clearest of each of two periods, {before: START/STOP, after:
     START/STOP}. How clear one is tells its cloud cover, where the source knows it, else the share of valid pixels.
 
+    `years_from`: a scene for each year of a place, which begins with this month: `PLACE-2023` is of the year that begins in 2023. So one
+    year can be for learning and another for testing (`chip/split=by_time`); scenes have the properties `place` and `year`.
+
     `composite` makes one image of what is left, where a task asks for one: median, mean, min, max, first, last, or
     `best:EXPRESSION`.
     """
@@ -55,6 +58,7 @@ class Series:
         every: Annotated[int, Field(ge=1)] | None = None,
         clearest: Annotated[int, Field(ge=1)] | None = None,
         pair: dict[str, str] | None = None,
+        years_from: Annotated[int, Field(ge=1, le=12)] | None = None,
         composite: str | None = None,
     ) -> None:
         if not isinstance(of, Source):
@@ -70,6 +74,7 @@ class Series:
         self._every, self._clearest = every, clearest
         self._pair = _periods(pair)
         self._composite = composite
+        self._years_from = years_from
         self._check()
 
     @property
@@ -106,7 +111,7 @@ class Series:
 
     def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Progress) -> Iterator[Scene]:
         """Scenes of one acquisition or more each. Raises DataError where nothing is left of a place."""
-        from geohydra.sources.acquisitions import by_place, read_dates, split_dates
+        from geohydra.sources.acquisitions import by_place, by_year, read_dates, split_dates
 
         found = list(self._of.scenes(lock, folder, progress))
         if self._dates is not None:
@@ -115,7 +120,9 @@ class Series:
         for scene in by_place(found, self._rule):
             masked = scene if self._clouds is None else self._clouds.masked(scene)
             chosen = self._selection().of(masked)
-            yield replace(chosen if self._clouds is None else self._clouds.written(chosen, folder), composite=self._composite)
+            whole = chosen if self._clouds is None else self._clouds.written(chosen, folder)
+            parts = [whole] if self._years_from is None else by_year(whole, self._years_from)
+            yield from (replace(part, composite=self._composite) for part in parts)
 
     def _selection(self) -> Selection:
         from geohydra.sources.acquisitions import Selection
@@ -128,6 +135,8 @@ class Series:
             raise ConfigError("start", "is after source.stop", "exchange them")
         if self._pair and (self._every or self._clearest):
             raise ConfigError("pair", "takes the clearest of each period by itself", "leave every and clearest out")
+        if self._pair and self._years_from:
+            raise ConfigError("years_from", "divides by years what a pair takes from two periods", "leave years_from or pair out")
         if self._pair and self._composite:
             raise ConfigError("composite", "would make one image of the two of a pair", "leave composite or pair out")
         if self._composite is not None:

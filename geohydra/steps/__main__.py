@@ -2,7 +2,12 @@
 
 The JSON is the one that Kubeflow Pipelines gives to a container component: values of inputs, and where to write
 outputs. Nothing of kfp is needed to read it. Inputs are `config` (JSON text, or `{"$ref": URI}` of such a text),
-`store`, and one URI for each needed step; outputs are the parameter `uri`, the page `report`, the scalars `metrics`.
+`store`, and one URI for each needed step. Where the command says so (`--given`), there are also `changes` to the config
+(JSON text), the `shard` to work on ("2/8": the third of eight) or the URIs of all `parts` to put together; `--parameters`
+are keys of the config whose values come as inputs of their own, each with those that follow it. Outputs are the parameter
+`uri`, the page `report`, the scalars `metrics` and, of some steps, `classification`.
+
+A step that fails leaves a note in the store, so that whoever reports the run can say why.
 """
 
 from __future__ import annotations
@@ -12,14 +17,18 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from geohydra import storage
+from geohydra.changes import changed, chosen_values, with_values
 from geohydra.errors import GeohydraError
 from geohydra.report import read_metrics
-from geohydra.work import Request, Resources, perform
+from geohydra.work import Request, Resources, failure_uri, perform
 
 REFERENCE = "$ref"
 """The one key of a config that stands elsewhere, because it is too large for a command line."""
@@ -31,32 +40,89 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Perform one step; 0 when its output stands in the store."""
     options = _parser().parse_args(arguments)
     given = json.loads(options.executor_input)
-    needs = [name for name in options.needs.split(",") if name]
     try:
-        request = read_request(options.step, given["inputs"]["parameterValues"], needs)
-        uri = perform(request, emit=_show)
-        _answer(given["outputs"], uri)
+        request = read_request(options.step, given["inputs"]["parameterValues"], _words(options.needs), _words(options.parameters))
+        answer(given["outputs"], _performed(request))
     except GeohydraError as error:
         print(f"geohydra: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def read_request(step: str, values: Mapping[str, Any], needs: Sequence[str]) -> Request:
-    """The request that the values of the inputs make; a config that stands elsewhere is read."""
-    config = json.loads(values["config"])
-    if set(config) == {REFERENCE}:
-        config = json.loads(storage.read_bytes(config[REFERENCE]))
+def read_request(step: str, values: Mapping[str, Any], needs: Sequence[str], parameters: Sequence[str] = ()) -> Request:
+    """The request that the values of the inputs make."""
+    config = changed(read_json(values["config"]), json.loads(values.get("changes") or "[]"))
+    config = with_values(config, chosen_values(parameters, values))
     resources = Resources(**json.loads(os.environ.get("GEOHYDRA_RESOURCES", "{}")))
-    return Request(step, config, {name: values[name] for name in needs}, values["store"], resources)
+    place, _, count = str(values.get("shard") or "").partition("/")
+    shard = (int(place), int(count)) if count else None
+    parts = tuple(values.get("parts") or ())
+    return Request(step, config, {name: values[name] for name in needs}, values["store"], resources, shard, parts)
+
+
+def read_json(text: str) -> Any:
+    """What a JSON text says; one that stands elsewhere is read from there."""
+    value = json.loads(text)
+    if isinstance(value, dict) and set(value) == {REFERENCE}:
+        return json.loads(storage.read_bytes(value[REFERENCE]))
+    return value
+
+
+def answer(outputs: Mapping[str, Any], uri: str) -> None:
+    """Write what the pipeline asked for: the URI, the page, the scalars, the curves."""
+    write(Path(outputs["parameters"]["uri"]["outputFile"]), uri)
+    report = storage.fetch(storage.join(uri, "report"))
+    artifacts = {name: found["artifacts"][0] for name, found in outputs["artifacts"].items()}
+    place = local(artifacts["report"]["uri"])
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(report / "report.html", place)
+    known = {"metrics": {**artifacts["metrics"], "metadata": read_metrics(report)}}
+    if "classification" in artifacts:
+        from geohydra.engine_view import classification
+
+        known["classification"] = {**artifacts["classification"], "metadata": classification(report)}
+    write(Path(outputs["outputFile"]), json.dumps({"artifacts": {name: {"artifacts": [one]} for name, one in known.items()}}))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that an engine waits for."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def local(uri: str) -> Path:
+    """Where the launcher of the pipeline expects the file of an artifact."""
+    scheme, _, rest = uri.partition("://")
+    return Path(_MOUNTS[scheme], rest) if scheme in _MOUNTS else storage.local_path(uri)
+
+
+def _performed(request: Request) -> str:
+    try:
+        return perform(request, emit=_show)
+    except BaseException as error:
+        with suppress(Exception):
+            storage.write_bytes(failure_uri(request), json.dumps(_failure(error)).encode())
+        raise
+
+
+def _failure(error: BaseException) -> dict[str, str]:
+    """What is kept of an error: as a sentence where it is a user's mistake, with its traceback where it is not."""
+    told = str(error) if isinstance(error, GeohydraError) else "".join(traceback.format_exception(error))
+    return {"error": str(error) or type(error).__name__, "told": told[-4000:], "time": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m geohydra.steps", description="Perform one step of a plan.")
     parser.add_argument("step", help="the step's name")
     parser.add_argument("--needs", default="", help="names of the steps whose outputs it is given, with commas between")
+    parser.add_argument("--given", default="", help="what it is given beside them: changes, shard, parts")
+    parser.add_argument("--parameters", default="", help="dotted keys of the config whose values are inputs of their own")
     parser.add_argument("--executor-input", required=True, help="the inputs and outputs, as JSON")
     return parser
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
 
 
 def _show(event: Mapping[str, Any]) -> None:
@@ -65,29 +131,6 @@ def _show(event: Mapping[str, Any]) -> None:
         print(json.dumps(event), flush=True)
     elif "progress" in event and event["progress"] % max(event["total"] // 10, 1) == 0:
         print(f"{event['progress']}/{event['total']} {event['text']}", flush=True)
-
-
-def _answer(outputs: Mapping[str, Any], uri: str) -> None:
-    """Write what the pipeline asked for: the URI, the page, the scalars."""
-    _write(Path(outputs["parameters"]["uri"]["outputFile"]), uri)
-    report = storage.fetch(storage.join(uri, "report"))
-    page, metrics = (outputs["artifacts"][name]["artifacts"][0] for name in ("report", "metrics"))
-    place = _local(page["uri"])
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(report / "report.html", place)
-    scalars = {**metrics, "metadata": read_metrics(report)}
-    _write(Path(outputs["outputFile"]), json.dumps({"artifacts": {"metrics": {"artifacts": [scalars]}}}))
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def _local(uri: str) -> Path:
-    """Where the launcher of the pipeline expects the file of an artifact."""
-    scheme, _, rest = uri.partition("://")
-    return Path(_MOUNTS[scheme], rest) if scheme in _MOUNTS else storage.local_path(uri)
 
 
 if __name__ == "__main__":

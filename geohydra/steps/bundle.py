@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+from geohydra.build import build
 from geohydra.errors import StepError
 from geohydra.work import Config, Work
 
@@ -27,7 +28,8 @@ def run(config: Config, work: Work) -> None:
     details["best_thresholds"] = scores["thresholds"]
     (folder / "model.json").write_text(json.dumps(details, indent=1))
     (folder / "README.md").write_text(model_card(config["name"], details))
-    pyfunc.save(folder, folder, bands=details["bands"], classes=details["classes"])
+    finds = getattr(build(details["model"], where="model"), "answers", "pixels") == "objects"
+    pyfunc.save(folder, folder, bands=details["bands"], classes=details["classes"], finds=finds)
     _check(trained, folder, work)
     work.report.metrics(scores["metrics"])
     work.report.note("The bundle gives the same answers as the trained model.")

@@ -11,6 +11,9 @@ from geohydra.work import Config, Work
 
 VERSION = 1
 
+SHOWS = ("classification",)
+"""What an engine's pages show of it beside scalars: the confusion matrix and a ROC curve."""
+
 
 def run(config: Config, work: Work) -> None:
     """Needs ingest, chip and predict; writes `metrics.json`: metrics by `split/name`, and the best thresholds of each split."""

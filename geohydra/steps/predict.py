@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from geohydra import storage
 from geohydra.build import build
-from geohydra.errors import ConfigError, DataError, GeohydraError, Problems
-from geohydra.task import viewed
+from geohydra.errors import ConfigError, DataError, GeohydraError, Problems, StepError
+from geohydra.report import read_metrics
+from geohydra.task import Summing, viewed
 from geohydra.work import Config, Work
 
 if TYPE_CHECKING:
@@ -28,33 +29,61 @@ _PICTURES = 6
 def run(config: Config, work: Work) -> None:
     """Needs ingest, and train unless `bundle.uri` names a model; writes `index.json` and a folder for each scene."""
     from geohydra import catalogue
-    from geohydra.bundle import load_model
+    from geohydra.ensemble import load_models
 
     settings = build(config["predict"], where="predict")
-    trained = load_model(_model_folder(config, work), device=work.resources.device, threads=work.resources.cpu)
+    trained = load_models(_model_folders(config, work), device=work.resources.device, threads=work.resources.cpu)
     task = build(config.get("task") or trained.details["task"], where="task")
     scenes = viewed(task, catalogue.read(work.input("ingest")))
     _check_bands(scenes, trained)
     started, rows = time.monotonic(), []
+    scenes = list(work.share(scenes))
     for place, scene in enumerate(scenes):
         work.say(f"scene {place + 1} of {len(scenes)}: {scene.id}")
         with work.part(place, len(scenes)):
             rows.append(_kept(work, scene.id) or _keep(work, task.predict(scene, trained, settings, work.state / scene.id, work)))
     for scene in scenes:
         shutil.copytree(work.state / scene.id, work.out / scene.id, copy_function=os.link)
+    _sum_up(task, rows, work)
     (work.out / "index.json").write_text(json.dumps(rows, indent=1))
     _report(work, rows, time.monotonic() - started)
 
 
-def _model_folder(config: Config, work: Work) -> Path:
-    """The train step's model, else the one that `bundle.uri` names: a model folder, or the output of a bundle step."""
+def merge(config: Config, work: Work) -> None:
+    """Put together what shards predicted, in the order of the scenes: the same files as if one step had predicted all."""
+    from geohydra.bundle import read_details
+
+    made = work.made()
+    shares = [json.loads((folder / "index.json").read_text()) for folder in made]
+    whole = sum(map(len, shares))
+    if any(len(share) != len(range(place, whole, len(made))) for place, share in enumerate(shares)):
+        raise StepError("predict", "the shards do not make a whole", "they are of different runs: run the predict step again")
+    rows = []
+    for place in range(whole):
+        folder, row = made[place % len(made)], shares[place % len(made)][place // len(made)]
+        shutil.copytree(folder / row["scene"], work.out / row["scene"], copy_function=os.link)
+        rows.append(row)
+    node = config.get("task") or read_details(_model_folders(config, work)[0])["task"]
+    _sum_up(build(node, where="task"), rows, work)
+    (work.out / "index.json").write_text(json.dumps(rows, indent=1))
+    _report(work, rows, sum(read_metrics(folder / "report").get("predict/seconds", 0.0) for folder in made))
+
+
+def _sum_up(task: Any, rows: Sequence[dict[str, Any]], work: Work) -> None:
+    """What a task tells of all scenes together."""
+    if rows and isinstance(task, Summing):
+        task.sum_up(rows, work)
+
+
+def _model_folders(config: Config, work: Work) -> list[Path]:
+    """The train step's model, else those that `bundle.uri` names: model folders, or outputs of a bundle step."""
     if "train" in work.inputs:
-        return work.input("train") / "model"
+        return [work.input("train") / "model"]
     uri = (config.get("bundle") or {}).get("uri")
     if not uri:
         raise ConfigError("bundle.uri", "a trained model is needed", "set bundle.uri=FOLDER, such as the output of a bundle step")
-    folder = storage.fetch(uri)
-    return folder / "bundle" if (folder / "bundle").is_dir() else folder
+    folders = [storage.fetch(one) for one in (uri if isinstance(uri, list) else [uri])]
+    return [folder / "bundle" if (folder / "bundle").is_dir() else folder for folder in folders]
 
 
 def _check_bands(scenes: Sequence[Scene], trained: Trained) -> None:

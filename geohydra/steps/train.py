@@ -23,6 +23,7 @@ def run(config: Config, work: Work) -> None:
     from geohydra import catalogue
     from geohydra.bundle import Card, write_model
     from geohydra.chips.normalise import Normalise
+    from geohydra.models.votes import together
     from geohydra.training.loop import Recipe, fit, new_network
     from geohydra.training.losses import class_shares
     from geohydra.training.review import report_training, review
@@ -43,7 +44,8 @@ def run(config: Config, work: Work) -> None:
     network = new_network(task, model, channels=len(bands), seed=config["seed"])
     trained = fit(network, Recipe(task, loss.build(shares), optimizer, settings, config["seed"]), train, val, work=work)
 
-    found = review(network, task, val, device=trained.device)
+    answering = together(network, trained.others, getattr(task, "activation", "none"))
+    found = review(answering, task, val, device=trained.device)
     metrics = report_training(work.report, trained, found, bands=bands)
     shape = chips["train"].chips[0].window.shape
     card = Card(
@@ -57,7 +59,7 @@ def run(config: Config, work: Work) -> None:
         thresholds=found.thresholds,
         metrics=metrics,
     )
-    write_model(work.out / "model", network, card)
+    write_model(work.out / "model", network, card, others=trained.others)
 
 
 def _chips(config: Config, work: Work, task: Any, scenes: Sequence[Scene], normalise: Normalise) -> dict[str, Chips]:

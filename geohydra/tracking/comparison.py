@@ -1,43 +1,46 @@
-"""The jobs of a sweep side by side: a table, a picture of all choices and scores, a picture for each choice."""
+"""The jobs of a sweep side by side: a table, a page, and what the sweep's record is told of its best job."""
 
 from __future__ import annotations
 
 import base64
 import html
-import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from geohydra.tracking.protocols import Record
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-_MOST_SCORES = 4
-_MOST_PANELS = 6
+MOST_SCORES = 4
+_USABLE = ("done", "stored")
 
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One job as it ended: what was overridden, its headline metrics."""
+    """One job as it ended: what was overridden, its headline metrics, the seconds of its steps, those included that it shares."""
 
     name: str
     status: str
     overrides: Sequence[str]
     metrics: Mapping[str, float]
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs between jobs, and what came of it. `objective` is the metric that jobs are compared by."""
+    """What differs between jobs, and what came of it. Jobs that failed or were given up are shown, without scores.
+
+    `objective` is the metric that jobs are compared by, `further` are other goals, `downward` the metrics of which less is better.
+    `importance`: how much of what differs in the objective each choice accounts for, where that was computed.
+    """
 
     jobs: Sequence[JobRow]
     objective: str | None = None
+    further: Sequence[str] = ()
+    downward: Collection[str] = ()
+    importance: Mapping[str, float] = field(default_factory=dict)
     chosen: Mapping[str, Mapping[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,26 +54,71 @@ class Comparison:
 
     @cached_property
     def scores(self) -> list[str]:
-        """Headline metrics: the objective first, then the same on other splits; those of single classes never."""
-        known = {name for job in self.jobs for name in job.metrics if name.count("/") <= 1 and not name.startswith("hp/")}
+        """Headline metrics: the goals first, then the same on other splits; never those of single classes, nor what is the same for all."""
+        known = {name for job in self.usable for name in job.metrics if name.count("/") <= 1 and not name.startswith("hp/")}
+        goals = [*([self.objective] if self.objective else []), *self.further]
         kind = (self.objective or "").rpartition("/")[2]
 
-        def rank(name: str) -> tuple[bool, bool, bool, bool, str]:
-            return name != self.objective, name.rpartition("/")[2] != kind, not name.startswith("val/"), not name.startswith("test/"), name
+        def rank(name: str) -> tuple[int, bool, bool, bool, str]:
+            place = goals.index(name) if name in goals else len(goals)
+            return place, name.rpartition("/")[2] != kind, not name.startswith("val/"), not name.startswith("test/"), name
 
-        return sorted(known, key=rank)
+        telling = {name for name in known if name in goals or len({self.score(job, name) for job in self.usable}) > 1}
+        return sorted(telling or known, key=rank)
+
+    @cached_property
+    def usable(self) -> list[JobRow]:
+        """The jobs that ended well."""
+        return [job for job in self.jobs if job.status in _USABLE]
 
     @cached_property
     def ranked(self) -> list[JobRow]:
-        """The best job first; jobs without a score last."""
+        """The best job first, of equal ones the earlier; jobs without a score last."""
         first = self.scores[0] if self.scores else ""
-        return sorted(self.jobs, key=lambda job: (first not in job.metrics, -job.metrics.get(first, 0.0)))
+        sign = 1.0 if first in self.downward else -1.0
+
+        def rank(job: JobRow) -> tuple[int, float]:
+            value = self.score(job, first)
+            return (2 if job.status not in _USABLE else int(value is None)), sign * (value or 0.0)
+
+        return sorted(self.jobs, key=rank)
+
+    @property
+    def best(self) -> JobRow | None:
+        """The first of the ranked, where it has a score."""
+        return next((job for job in self.ranked[:1] if self.scores and self.score(job, self.scores[0]) is not None), None)
+
+    @cached_property
+    def front(self) -> list[JobRow]:
+        """With several goals: the jobs that no other one beats in every goal."""
+        goals = [name for name in (self.objective, *self.further) if name]
+        told = [(job, self._worth(job, goals)) for job in self.usable if all(self.score(job, name) is not None for name in goals)]
+        beaten = [any(_beats(other, worth) for _, other in told) for _, worth in told]
+        return [job for (job, _), lost in zip(told, beaten, strict=True) if not lost]
+
+    def score(self, job: JobRow, name: str) -> float | None:
+        """A metric of a job that ended well."""
+        value = job.metrics.get(name) if job.status in _USABLE else None
+        return None if value is None or math.isnan(value) else value
 
     def columns(self) -> dict[str, list[Any]]:
         """The table: numbers as numbers, what a job does not have as None."""
         table: dict[str, list[Any]] = {"job": [job.name for job in self.ranked], "status": [job.status for job in self.ranked]}
+        if self.further:
+            front = {job.name for job in self.front}
+            table["front"] = ["yes" if job.name in front else "" for job in self.ranked]
         table |= {key: _numbers([self.chosen[job.name].get(key) for job in self.ranked]) for key in self.choices}
-        return table | {name: [job.metrics.get(name) for job in self.ranked] for name in self.scores}
+        if any(job.seconds is not None for job in self.jobs):
+            table["seconds"] = [job.seconds for job in self.ranked]
+        return table | {name: [self.score(job, name) for job in self.ranked] for name in self.scores}
+
+    def _worth(self, job: JobRow, goals: Sequence[str]) -> list[float]:
+        """Its scores, signed so that more is better."""
+        return [(-1.0 if name in self.downward else 1.0) * job.metrics[name] for name in goals]
+
+
+def _beats(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(mine >= theirs for mine, theirs in zip(one, other, strict=True)) and list(one) != list(other)
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
@@ -78,6 +126,8 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     import pyarrow as pa
     import pyarrow.csv as csv
     import pyarrow.parquet as pq
+
+    from geohydra.tracking.comparison_pictures import draw
 
     folder.mkdir(parents=True, exist_ok=True)
     columns = comparison.columns()
@@ -96,11 +146,12 @@ def tell(record: Record, comparison: Comparison, folder: Path) -> None:
     for path in write(comparison, folder):
         record.artifact(path, "comparison")
     record.tags({"geohydra.jobs": str(len(comparison.jobs)), "geohydra.jobs_failed": str(_failed(comparison))})
-    if comparison.scores and comparison.scores[0] in comparison.ranked[0].metrics:
-        name = comparison.scores[0]
-        record.metrics({f"best/{name}": comparison.ranked[0].metrics[name]})
-        record.tags({"geohydra.best": comparison.ranked[0].name})
-        record.view(sort=name, columns=[*comparison.scores[:_MOST_SCORES], *(_sortable(comparison, key) for key in comparison.choices)])
+    name, best = comparison.scores[0] if comparison.scores else "", comparison.best
+    if best is not None:
+        record.metrics({f"best/{name}": best.metrics[name]})
+        record.tags({"geohydra.best": best.name})
+        columns = [*comparison.scores[:MOST_SCORES], *(_sortable(comparison, key) for key in comparison.choices)]
+        record.view(sort=name, columns=columns, ascending=name in comparison.downward)
 
 
 def _failed(comparison: Comparison) -> int:
@@ -109,145 +160,12 @@ def _failed(comparison: Comparison) -> int:
 
 def _sortable(comparison: Comparison, key: str) -> str:
     """Numbers are also told as metrics, which MLflow sorts by size."""
-    return f"hp/{key}" if all(isinstance(value, int | float) for value in _values(comparison, key)) else key
+    return f"hp/{key}" if all(isinstance(value, int | float) for value in values_of(comparison, key)) else key
 
 
-def draw(comparison: Comparison) -> dict[str, bytes]:
-    """Pictures as PNG, by name; none where nothing differs or nothing was scored."""
-    if not comparison.choices or not comparison.scores or len(comparison.jobs) < 2:
-        return {}
-    return {"parallel_coordinates": _png(_parallel(comparison)), "choices": _png(_scatter(comparison))}
-
-
-def _parallel(comparison: Comparison) -> Figure:
-    """A line a job through its choices and its scores; the colour is the first score."""
-    from matplotlib.figure import Figure
-
-    names = comparison.choices + comparison.scores[:_MOST_SCORES]
-    axes = [_Axis.of(_values(comparison, name)) for name in names]
-    figure = Figure(figsize=(max(6.0, 1.9 * len(names) + 1.2), 4.8), layout="constrained")
-    plot: Axes = figure.subplots()
-    shade = _shade(comparison)
-    for place, job in reversed(list(enumerate(comparison.ranked))):
-        heights = [axis.heights[place] for axis in axes]
-        plot.plot(range(len(names)), heights, color=shade(job), alpha=0.85, linewidth=2.4 if place == 0 else 1.5, marker="o", markersize=4)
-    for place, axis in enumerate(axes):
-        _ruler(plot, place, axis)
-    plot.set_xticks(range(len(names)), [_broken(name) for name in names])
-    plot.tick_params(axis="x", length=0, pad=8)
-    plot.set_yticks([])
-    plot.set(xlim=(-0.25, len(names) - 0.45), ylim=(-0.05, 1.05))
-    plot.spines[:].set_visible(False)
-    _legend(figure, plot, comparison)
-    return figure
-
-
-def _scatter(comparison: Comparison) -> Figure:
-    """A panel for each choice: its values against the first score."""
-    from matplotlib.figure import Figure
-
-    keys, score = comparison.choices[:_MOST_PANELS], comparison.scores[0]
-    figure = Figure(figsize=(3.4 * len(keys) + 0.8, 3.4), layout="constrained")
-    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
-    shade = _shade(comparison)
-    for key, panel in zip(keys, panels, strict=True):
-        axis = _Axis.of(_values(comparison, key))
-        for job, at in zip(comparison.ranked, axis.heights, strict=True):
-            panel.plot(at, job.metrics.get(score, math.nan), "o", color=shade(job), markersize=7, alpha=0.85)
-        panel.set_xticks([at for at, _ in axis.ticks], [text for _, text in axis.ticks])
-        panel.set(xlabel=key, xlim=(-0.12, 1.12))
-        panel.grid(alpha=0.3)
-        panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel(score)
-    return figure
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """Values put between 0 and 1, and where to write which of them."""
-
-    heights: list[float]
-    ticks: list[tuple[float, str]]
-
-    @classmethod
-    def of(cls, values: Sequence[Any]) -> _Axis:
-        """Numbers by size, on a logarithmic scale where they span a factor of thirty; words evenly."""
-        numbers = [value for value in values if isinstance(value, int | float)]
-        known = [value for value in values if value is not None]
-        return cls._numeric(values, numbers) if numbers and len(numbers) == len(known) else cls._words(values)
-
-    @classmethod
-    def _numeric(cls, values: Sequence[Any], numbers: Sequence[float]) -> _Axis:
-        low, high = min(numbers), max(numbers)
-        bend = math.log if low > 0 and high / low >= 30 else float
-        span = bend(high) - bend(low)
-
-        def height(value: float) -> float:
-            return (bend(value) - bend(low)) / span if span else 0.5
-
-        distinct = sorted(set(numbers))
-        shown = distinct if len(distinct) <= 6 else [low, high]
-        ticks = [(height(value), f"{value:.4g}") for value in shown]
-        return cls([math.nan if value is None else height(value) for value in values], _apart(ticks))
-
-    @classmethod
-    def _words(cls, values: Sequence[Any]) -> _Axis:
-        words = sorted({str(value) for value in values if value is not None})
-        height = {word: place / (len(words) - 1) if len(words) > 1 else 0.5 for place, word in enumerate(words)}
-        return cls([math.nan if value is None else height[str(value)] for value in values], [(at, word) for word, at in height.items()])
-
-
-def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Ticks that do not stand on each other: the ends, and what lies well between them."""
-    kept = ticks[:1]
-    for tick in ticks[1:-1]:
-        if tick[0] - kept[-1][0] >= 0.09 and ticks[-1][0] - tick[0] >= 0.09:
-            kept.append(tick)
-    return kept + ticks[1:][-1:]
-
-
-def _ruler(plot: Axes, place: int, axis: _Axis) -> None:
-    plot.axvline(place, color="0.6", linewidth=1, zorder=0)
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-    for at, text in axis.ticks:
-        plot.text(place + 0.04, at, text, va="center", ha="left", fontsize=8.5, color="0.15", bbox=box, zorder=3)
-
-
-def _legend(figure: Figure, plot: Axes, comparison: Comparison) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    low, high = _span(comparison)
-    bar = figure.colorbar(ScalarMappable(Normalize(low, high), "viridis"), ax=plot, fraction=0.03, pad=0.02)
-    bar.set_label(comparison.scores[0])
-
-
-def _shade(comparison: Comparison) -> Any:
-    """The colour of a job; grey without a score."""
-    from matplotlib import colormaps
-
-    low, high = _span(comparison)
-    name = comparison.scores[0]
-
-    def shade(job: JobRow) -> Any:
-        value = job.metrics.get(name)
-        return "0.7" if value is None else colormaps["viridis"]((value - low) / (high - low) if high > low else 0.5)
-
-    return shade
-
-
-def _span(comparison: Comparison) -> tuple[float, float]:
-    values = [job.metrics[comparison.scores[0]] for job in comparison.jobs if comparison.scores[0] in job.metrics]
-    return min(values), max(values)
-
-
-def _values(comparison: Comparison, name: str) -> list[Any]:
+def values_of(comparison: Comparison, name: str) -> list[Any]:
+    """A column of the table."""
     return comparison.columns()[name]
-
-
-def _broken(name: str) -> str:
-    """A long key on two lines."""
-    return name.replace(".", ".\n", 1) if len(name) > 14 else name
 
 
 def _pairs(overrides: Sequence[str]) -> dict[str, str]:
@@ -261,12 +179,6 @@ def _numbers(texts: Sequence[str | None]) -> list[Any]:
         return [None if text is None else float(text) for text in texts]
     except ValueError:
         return list(texts)
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=130)
-    return stream.getvalue()
 
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse}

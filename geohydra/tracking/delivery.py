@@ -111,6 +111,8 @@ class Delivery:
         if not self.cursor.run_id:
             self._open(client)
         for kind, group in _grouped(events):
+            if kind == "promote" and not self._has_arrived(group[0]):
+                return group[0] is not events[0]
             self._send(client, kind, group)
             self.cursor.next = group[-1]["next"]
             self.cursor.whole = kind == "end"
@@ -121,6 +123,11 @@ class Delivery:
         """A run whose writer was killed is marked so. Its journal may still go on later."""
         if self.cursor.run_id and not self.cursor.whole and abandoned(self.folder) and not self.begin["attach"]:
             client.set_terminated(self.cursor.run_id, "KILLED")
+
+    def _has_arrived(self, event: Event) -> bool:
+        """Whether the job that an event speaks of is whole in the store: its model is a version then."""
+        job = (self.folder / event["job"]).resolve()
+        return not (job / EVENTS).exists() or Cursor.read(job, self.uri).whole
 
     def _parent(self) -> str:
         return Cursor.read((self.folder / self.begin["parent"]).resolve(), self.uri).run_id
@@ -227,9 +234,19 @@ class Delivery:
             if event["alias"] and str(event["alias"]).lower() != "latest":
                 client.set_registered_model_alias(event["name"], event["alias"], version)
 
+    def _send_promote(self, client: MlflowClient, group: Sequence[Event]) -> None:
+        for event in group:
+            version = _known_version(client, event["name"], event["uri"])
+            if version is None:
+                self.cursor.refused.append(f"{event['name']}@{event['alias']}: no version holds {event['uri']}")
+                continue
+            client.set_registered_model_alias(event["name"], event["alias"], version)
+            _set_tags(client, self.cursor.run_id, {"geohydra.promoted": f"{event['name']}@{event['alias']} is version {version}"})
+
     def _send_view(self, client: MlflowClient, group: Sequence[Event]) -> None:
         last = group[-1]
-        link = set_sweep_view(client, client.get_run(self.cursor.run_id), sort=last["sort"], columns=last["columns"])
+        run, ascending = client.get_run(self.cursor.run_id), bool(last.get("ascending"))
+        link = set_sweep_view(client, run, sort=last["sort"], columns=last["columns"], ascending=ascending)
         self._note(client, f"[The jobs, sorted by {last['sort']}]({link})\n\n{self.cursor.note}")
         self.cursor.link = link
 
@@ -296,7 +313,7 @@ def _grouped(events: Sequence[Event]) -> Iterator[tuple[str, list[Event]]]:
     """Neighbours of one kind together: the price of a call is the call. Files one by one, so that a cursor stands behind each."""
     group: list[Event] = []
     for event in events:
-        if group and (event["event"] != group[0]["event"] or event["event"] in {"report", "model"}):
+        if group and (event["event"] != group[0]["event"] or event["event"] in {"report", "model", "promote"}):
             yield group[0]["event"], group
             group = []
         group.append(event)
@@ -336,10 +353,8 @@ def _set_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> Non
 
 def _version(client: MlflowClient, run: Run, name: str, output: str) -> str:
     """The version of a registered model that holds an output, whichever run brought it first; made if there is none."""
-    quoted = name.replace("'", "")
-    known = [found for found in client.search_model_versions(f"name = '{quoted}'") if found.tags.get(_OUTPUT) == output]
-    if known:
-        return str(known[0].version)
+    if (known := _known_version(client, name, output)) is not None:
+        return known
     try:
         client.create_registered_model(name)
     except Exception as error:
@@ -347,6 +362,12 @@ def _version(client: MlflowClient, run: Run, name: str, output: str) -> str:
             raise
     source = f"{run.info.artifact_uri}/bundle"
     return str(client.create_model_version(name, source, run.info.run_id, tags={_OUTPUT: output}).version)
+
+
+def _known_version(client: MlflowClient, name: str, output: str) -> str | None:
+    quoted = name.replace("'", "")
+    found = (one for one in client.search_model_versions(f"name = '{quoted}'") if one.tags.get(_OUTPUT) == output)
+    return next((str(one.version) for one in found), None)
 
 
 def _readable(table: Path, scratch: Path) -> Path:

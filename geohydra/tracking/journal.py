@@ -129,9 +129,14 @@ class Journal:
         """A folder with an MLflow model: it becomes the run's artefact `bundle` and, under `name`, a model version."""
         self._write({"event": "model", "uri": storage.absolute(uri), "name": name, "alias": alias})
 
-    def view(self, *, sort: str, columns: Sequence[str]) -> None:
+    def promote(self, job: Path, uri: str, name: str, alias: str) -> None:
+        """An alias for the version of a model that a job of this sweep brought; told once all of the job has arrived."""
+        below = os.path.relpath(job, self.folder)
+        self._write({"event": "promote", "job": below, "uri": storage.absolute(uri), "name": name, "alias": alias})
+
+    def view(self, *, sort: str, columns: Sequence[str], ascending: bool = False) -> None:
         """How the jobs of this sweep shall be shown: columns (metrics have a `/`, others are parameters), sorted by a metric."""
-        self._write({"event": "view", "sort": sort, "columns": list(columns)})
+        self._write({"event": "view", "sort": sort, "columns": list(columns), "ascending": ascending})
 
     def end(self, status: Status, error: str = "") -> None:
         """The last word; on disk when this returns."""

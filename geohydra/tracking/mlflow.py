@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from geohydra import storage
+from geohydra.credentials import refuse_credentials
 from geohydra.tracking.address import check_uri, is_served
 from geohydra.tracking.journal import Journal
 from geohydra.tracking.params import git_commit, job_params, run_tags, summary, swept_numbers
@@ -55,7 +56,12 @@ class MlflowTracking:
         number: int | None = None,
         parent: Path | None = None,
     ) -> Record:
-        """The record of one run. A run that is not part of a sweep attaches to MLFLOW_RUN_ID if the environment has it."""
+        """The record of one run. A run that is not part of a sweep attaches to MLFLOW_RUN_ID if the environment has it.
+
+        Raises ConfigError where the config or an override holds what looks like a credential: many may read what is tracked.
+        """
+        refuse_credentials(config)
+        refuse_credentials(list(overrides), "overrides")
         attach = "" if parent else os.environ.get("MLFLOW_RUN_ID", "")
         journal = Journal.create(
             folder,

@@ -35,7 +35,10 @@ class NullJournal:
     def model(self, uri: str, name: str, alias: str | None = None) -> None:
         """Nothing."""
 
-    def view(self, *, sort: str, columns: Sequence[str]) -> None:
+    def promote(self, job: Path, uri: str, name: str, alias: str) -> None:
+        """Nothing."""
+
+    def view(self, *, sort: str, columns: Sequence[str], ascending: bool = False) -> None:
         """Nothing."""
 
     def end(self, status: Status, error: str = "") -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-SKIPPED = frozenset({"lock", "pipeline", "tracking", "runner", "hydra", "hardware"})
+SKIPPED = frozenset({"lock", "pipeline", "tracking", "runner", "hydra", "hardware", "cluster", "sweep"})
 """Parts of a config that stay out of the parameters: long, or no part of what is compared. The whole config is an artefact."""
 
 _LONGEST_VALUE = 500

@@ -55,8 +55,11 @@ class Record(Protocol):
     def model(self, uri: str, name: str, alias: str | None = None) -> None:
         """A folder with an MLflow model, to be registered."""
 
-    def view(self, *, sort: str, columns: Sequence[str]) -> None:
-        """How the jobs of a sweep shall be shown as a table: columns, and the metric that sorts them."""
+    def promote(self, job: Path, uri: str, name: str, alias: str) -> None:
+        """Point an alias to the version of a registered model that a job, by the folder of its record, has brought."""
+
+    def view(self, *, sort: str, columns: Sequence[str], ascending: bool = False) -> None:
+        """How the jobs of a sweep shall be shown as a table: columns, and the metric that sorts them, the largest first or last."""
 
     def end(self, status: Status, error: str = "") -> None:
         """The last word."""

@@ -19,28 +19,43 @@ import geohydra
 
 _NEEDED = ("mlflow", "torch", "torchvision", "segmentation-models-pytorch", "timm", "numpy", "safetensors")
 
+_OBJECTS = json.dumps(
+    [{"type": "long", "name": "image", "required": True}, {"type": "string", "name": "class", "required": True}]
+    + [{"type": "float", "name": "score", "required": True}]
+    + [{"type": "double", "name": side, "required": True} for side in ("top", "left", "bottom", "right")]
+)
+"""The columns of a table of objects, as MLflow writes a signature."""
+
 
 def save(
-    folder: Path, model_folder: Path, *, bands: Sequence[str], classes: Sequence[str], details: Mapping[str, Any] | None = None
+    folder: Path,
+    model_folder: Path,
+    *,
+    bands: Sequence[str],
+    classes: Sequence[str],
+    details: Mapping[str, Any] | None = None,
+    finds: bool = False,
 ) -> None:
     """Make `folder` an MLflow model with the content of a model folder, which may be the same folder.
 
-    It takes pixels `(n, band, row, col)` float32 in the units of the source and gives class ids `(n, row, col)` uint8.
-    `details` are further things worth knowing, such as the ground sampling distance.
+    It takes pixels `(n, band, row, col)` float32 in the units of the source and gives class ids `(n, row, col)` uint8, or where it `finds`
+    objects a table of them; see geohydra.serving.pyfunc. `details` are further things worth knowing, such as the ground sampling distance.
     """
     import yaml
 
     if folder != model_folder:
         shutil.copytree(model_folder, folder, dirs_exist_ok=True)
     about = {"bands": list(bands), "classes": list(classes), **(details or {})}
-    (folder / "MLmodel").write_text(yaml.safe_dump(_card(about), sort_keys=False, allow_unicode=True))
+    (folder / "MLmodel").write_text(
+        yaml.safe_dump(_card(about, _OBJECTS if finds else _tensor("uint8", (-1, -1, -1))), sort_keys=False, allow_unicode=True)
+    )
     (folder / "requirements.txt").write_text("\n".join(_requirements()) + "\n")
     (folder / "python_env.yaml").write_text(yaml.safe_dump(_environment(), sort_keys=False))
     (folder / "conda.yaml").write_text(yaml.safe_dump(_conda(), sort_keys=False))
 
 
-def _card(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What MLmodel holds. -1 is any number: of images, rows, columns."""
+def _card(about: Mapping[str, Any], outputs: str) -> dict[str, Any]:
+    """What MLmodel holds; `outputs` is their signature. -1 is any number: of images, rows, columns."""
     return {
         "flavors": {
             "python_function": {
@@ -54,7 +69,7 @@ def _card(about: Mapping[str, Any]) -> dict[str, Any]:
         "mlflow_version": metadata.version("mlflow"),
         "signature": {
             "inputs": _tensor("float32", (-1, len(about["bands"]), -1, -1)),
-            "outputs": _tensor("uint8", (-1, -1, -1)),
+            "outputs": outputs,
             "params": None,
         },
         "utc_time_created": datetime.now(UTC).isoformat(sep=" ", timespec="microseconds").removesuffix("+00:00"),

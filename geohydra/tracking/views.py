@@ -20,13 +20,13 @@ _EVERYTHING = "geohydra"
 _MOST_SCORES = 8
 
 
-def set_sweep_view(client: MlflowClient, run: Run, *, sort: str, columns: Sequence[str]) -> str:
+def set_sweep_view(client: MlflowClient, run: Run, *, sort: str, columns: Sequence[str], ascending: bool = False) -> str:
     """The jobs of a sweep, sorted by a metric; `columns` with a `/` are metrics. Returns the link, from `#` on."""
     key = f"{_EVERYTHING}-{run.info.run_id[:12]}"
     words = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
     state = {
         "orderByKey": _metric(sort),
-        "orderByAsc": False,
+        "orderByAsc": ascending,
         "searchFilter": words,
         "selectedColumns": [_column(name) for name in columns],
     }

@@ -47,6 +47,11 @@ def load_tree(path: Path) -> Any:
         return _decode(json.loads(stored.metadata()["tree"]), stored)
 
 
+def member(folder: Path, epoch: int) -> Path:
+    """Where the weights of an epoch, from 0, lie that are among the best."""
+    return folder / f"epoch-{epoch + 1}.safetensors"
+
+
 def _encode(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
         name = str(len(tensors))

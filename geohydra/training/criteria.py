@@ -60,6 +60,18 @@ class Guarded(nn.Module):
         return value.reshape(())
 
 
+class Either(nn.Module):
+    """One loss for truth of one class a pixel, another for truth that tells yes or no of each class, as its shape shows."""
+
+    def __init__(self, single: nn.Module, several: nn.Module) -> None:
+        super().__init__()
+        self.single, self.several = single, several
+
+    def forward(self, outputs: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        value: torch.Tensor = (self.several if truth.ndim == outputs.ndim else self.single)(outputs, truth)
+        return value
+
+
 class SumLoss(nn.Module):
     """Losses times their weights."""
 

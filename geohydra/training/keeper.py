@@ -9,7 +9,7 @@ import pytorch_lightning as lightning
 from pytorch_lightning.callbacks import Checkpoint
 
 from geohydra.errors import ConfigError
-from geohydra.training.checkpoint import save_tree
+from geohydra.training.checkpoint import member, save_tree
 from geohydra.training.learner import Learner
 from geohydra.training.progress import Standing
 from geohydra.work import Work
@@ -46,11 +46,30 @@ class Keeper(Checkpoint):
         values = self._values(learner)
         self.standing.history.append(values)
         if self.standing.waited == 0:
-            save_tree(learner.network.state_dict(), self.work.state / "best.safetensors")
+            save_tree(learner.scored.state_dict(), self.work.state / "best.safetensors")
+        self._keep(learner)
         trainer.save_checkpoint(self.work.state / "last.safetensors")
+        self._forget()
         self.work.report.curve(values, step=len(self.standing.history) - 1)
         self.work.say(self._line(values))
         trainer.should_stop = self.standing.over
+
+    @property
+    def _kept(self) -> list[int]:
+        """The epochs whose weights answer together; none where the best one answers alone."""
+        count = self.standing.settings.keep_best
+        return self.standing.kept(count) if count > 1 else []
+
+    def _keep(self, learner: Learner) -> None:
+        epoch = len(self.standing.history) - 1
+        if epoch in self._kept:
+            save_tree(learner.scored.state_dict(), member(self.work.state, epoch))
+
+    def _forget(self) -> None:
+        """Weights of epochs that better ones have driven out."""
+        names = {member(self.work.state, epoch) for epoch in self._kept}
+        for path in set(self.work.state.glob("epoch-*.safetensors")) - names:
+            path.unlink()
 
     def _values(self, learner: Learner) -> dict[str, float]:
         values = learner.epoch_values() | {"seconds": time.monotonic() - self._started}

@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 from geohydra.errors import StepError
 from geohydra.identity import digest
 from geohydra.task import Batch, Scores, Task, answered
+from geohydra.training.average import Average
+from geohydra.training.encoder import Encoder
 from geohydra.training.optimizers import OptimizerSettings
 from geohydra.training.schedules import plateau, rate
 from geohydra.training.settings import Training
@@ -41,13 +43,22 @@ class Learner(lightning.LightningModule):
         self.loss = loss
         self.task, self.settings, self.steps, self.seed = task, settings, steps, seed
         self._optimizer = optimizer
+        self.average = None if settings.ema is None else Average(network, settings.ema)
+        self._encoder = Encoder(network) if settings.freeze_encoder else None
         self._rates: list[float] = []
         self._train = Mean()
         self._val = Mean()
         self._scores: Scores = task.scores()
 
+    @property
+    def scored(self) -> nn.Module:
+        """The network whose answers count: the average of the trained one, where there is one."""
+        return self.network if self.average is None else self.average.network
+
     def configure_optimizers(self) -> Optimizer:
         """Called once by Lightning."""
+        if self._encoder is not None and self.settings.freeze_encoder == "always":
+            self._encoder.rest(True)
         made = self._optimizer.build(self.network, fused=self.trainer.precision == "32-true")
         self._rates = [float(group["lr"]) for group in made.param_groups]
         return made
@@ -57,6 +68,8 @@ class Learner(lightning.LightningModule):
         if batch_idx == 0:
             torch.manual_seed(int(digest([self.seed, self.current_epoch]), 16) % 2**63)
             self._train.reset()
+            if self._encoder is not None:
+                self._encoder.rest(self.settings.frozen(self.current_epoch))
         self._set_rate()
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -67,6 +80,12 @@ class Learner(lightning.LightningModule):
             self._refuse_broken(self._train.value)
         return loss
 
+    def optimizer_step(self, *given: Any, **closure: Any) -> None:
+        """A step of the optimizer, and of the average behind it."""
+        super().optimizer_step(*given, **closure)
+        if self.average is not None:
+            self.average.follow(self.network)
+
     def on_validation_epoch_start(self) -> None:
         """Fresh counts."""
         self._val.reset()
@@ -74,7 +93,7 @@ class Learner(lightning.LightningModule):
 
     def validation_step(self, batch: Batch) -> None:
         """Count the answers to a batch."""
-        outputs = answered(self.task, self.network, batch)
+        outputs = answered(self.task, self.scored, batch)
         self._val.add(self.task.loss(self.loss, outputs, batch), len(batch["image"]))
         self._scores.update(outputs, batch)
 
@@ -82,7 +101,7 @@ class Learner(lightning.LightningModule):
         """What the curves of this epoch show."""
         self._refuse_broken(self._train.value)
         scores = {f"val/{name}": value for name, value in self._scores.compute().items()}
-        return {"train/loss": self._train.value, "val/loss": self._val.value, **scores, "lr": self._rate() * self._rates[0]}
+        return {"train/loss": self._train.value, "val/loss": self._val.value, **scores, "lr": self._rate() * max(self._rates)}
 
     def _set_rate(self) -> None:
         optimizer: Any = self.optimizers(use_pl_optimizer=False)

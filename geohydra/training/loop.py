@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from torch import nn
 
 from geohydra.device import choose_device
 from geohydra.errors import StepError
+from geohydra.models.folding import beside_each_other
 from geohydra.task import Model, Task
-from geohydra.training.checkpoint import PlainCheckpoints, load_tree
+from geohydra.training.checkpoint import PlainCheckpoints, load_tree, member
 from geohydra.training.keeper import Keeper
 from geohydra.training.learner import Learner
 from geohydra.training.optimizers import OptimizerSettings
@@ -45,12 +46,16 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How training went: the scores of every epoch, and which epoch's weights the network now has (from 0)."""
+    """How training went: the scores of every epoch, and which epoch's weights the network now has (from 0).
+
+    `others` are weights of the next best epochs, where several are kept.
+    """
 
     history: list[Values]
     best: int
     device: str
     seconds: float
+    others: list[dict[str, torch.Tensor]] = field(default_factory=list)
 
 
 def new_network(task: Task, model: Model, *, channels: int, seed: int) -> nn.Module:
@@ -76,11 +81,12 @@ def fit(network: nn.Module, recipe: Recipe, train: Loader, val: Loader, *, work:
             ready = (Prefetched(loader, pin=device.startswith("cuda")) for loader in (train, val))
             _train(network, recipe, *ready, standing=standing, work=work, device=device)
     network.load_state_dict(load_tree(work.state / "best.safetensors"))
-    return Trained(standing.history, standing.best, device, time.monotonic() - started)
+    others = [load_tree(member(work.state, epoch)) for epoch in standing.kept(recipe.settings.keep_best)[1:]]
+    return Trained(standing.history, standing.best, device, time.monotonic() - started, others)
 
 
 def _train(network: nn.Module, recipe: Recipe, train: Prefetched, val: Prefetched, *, standing: Standing, work: Work, device: str) -> None:
-    network.to(memory_format=torch.channels_last)
+    beside_each_other(network)
     steps = -(-len(train) // recipe.settings.accumulate) * recipe.settings.epochs
     learner = Learner(network, recipe.task, recipe.loss, recipe.optimizer, recipe.settings, steps=steps, seed=recipe.seed)
     trainer = _trainer(recipe.settings, Keeper(standing, work), work.state, device)

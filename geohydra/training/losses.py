@@ -1,11 +1,13 @@
 """Losses of class maps by configuration.
 
-Each builds a function of outputs `(n, class, row, col)` and true ids `(n, row, col)`, int64; IGNORE does not count.
+Each builds a function of outputs `(n, class, row, col)` and true ids `(n, row, col)`, int64; IGNORE does not count. Where classes do not
+exclude each other, the truth is 0 or 1 for each class, of the outputs' own shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -35,15 +37,20 @@ class LossSettings(Protocol):
 
 class CrossEntropy:
     """Cross entropy. `weights`: one for each class with the background, or `auto`: by the inverse of how often it occurs.
-    `smoothing` moves a part of the truth to all classes."""
+    `smoothing` moves a part of the truth to all classes. Of several labels: binary cross entropy; the weights are those of pixels that
+    are of the class."""
 
     def __init__(self, *, weights: Weights = None, smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> None:
         self.weights, self.smoothing = weights, smoothing
 
     def build(self, shares: Mapping[str, float]) -> Loss:
-        from geohydra.training.criteria import CrossEntropyLoss
+        from geohydra.training.criteria import CrossEntropyLoss, Either
+        from geohydra.training.multilabel import BinaryLoss
 
-        return CrossEntropyLoss(class_weights(self.weights, shares), smoothing=self.smoothing)
+        return Either(
+            CrossEntropyLoss(class_weights(self.weights, shares), smoothing=self.smoothing),
+            BinaryLoss(positive_weights(self.weights, shares), smoothing=self.smoothing),
+        )
 
     def check(self, parts: Mapping[str, Any]) -> Iterator[GeohydraError]:
         """What does not fit the task."""
@@ -57,13 +64,49 @@ class Focal:
         self.gamma, self.weights = gamma, weights
 
     def build(self, shares: Mapping[str, float]) -> Loss:
-        from geohydra.training.criteria import FocalLoss
+        from geohydra.training.criteria import Either, FocalLoss
+        from geohydra.training.multilabel import BinaryLoss
 
-        return FocalLoss(class_weights(self.weights, shares), gamma=self.gamma)
+        return Either(
+            FocalLoss(class_weights(self.weights, shares), gamma=self.gamma),
+            BinaryLoss(positive_weights(self.weights, shares), positive=self.gamma, negative=self.gamma),
+        )
 
     def check(self, parts: Mapping[str, Any]) -> Iterator[GeohydraError]:
         """What does not fit the task."""
         yield from _wrong_number(self.weights, parts, "loss.weights")
+
+
+class AsymmetricFocal:
+    """For several labels: binary cross entropy in which what is already right counts less, by `(1 - p) ** positive` where the class is
+    and `p ** negative` where it is not; probabilities there below `margin` do not count (Ridnik et al., ICCV 2021). `weights` as in
+    CrossEntropy."""
+
+    def __init__(
+        self,
+        *,
+        positive: Annotated[float, Field(ge=0, le=10)] = 0.0,
+        negative: Annotated[float, Field(ge=0, le=10)] = 4.0,
+        margin: Annotated[float, Field(ge=0, lt=1)] = 0.05,
+        weights: Weights = None,
+    ) -> None:
+        self.positive, self.negative, self.margin, self.weights = positive, negative, margin, weights
+
+    def build(self, shares: Mapping[str, float]) -> Loss:
+        from geohydra.training.criteria import Either, FocalLoss
+        from geohydra.training.multilabel import BinaryLoss
+
+        weights = positive_weights(self.weights, shares)
+        return Either(
+            FocalLoss(class_weights(self.weights, shares), gamma=self.positive),
+            BinaryLoss(weights, positive=self.positive, negative=self.negative, margin=self.margin),
+        )
+
+    def check(self, parts: Mapping[str, Any]) -> Iterator[GeohydraError]:
+        """What does not fit the task."""
+        yield from _wrong_number(self.weights, parts, "loss.weights")
+        if "task" in parts and not getattr(parts["task"], "multi_label", False):
+            yield ConfigError("loss", "is for several labels a pixel or chip", "set task.multi_label=true, or take loss=focal")
 
 
 class Dice:
@@ -75,10 +118,7 @@ class Dice:
     def build(self, _shares: Mapping[str, float]) -> Loss:
         from segmentation_models_pytorch.losses import DiceLoss
 
-        from geohydra.training.criteria import Guarded
-        from geohydra.types import IGNORE
-
-        return Guarded(DiceLoss("multiclass", smooth=self.smooth, ignore_index=IGNORE))
+        return _regions(partial(DiceLoss, smooth=self.smooth))
 
 
 class Jaccard:
@@ -90,10 +130,7 @@ class Jaccard:
     def build(self, _shares: Mapping[str, float]) -> Loss:
         from segmentation_models_pytorch.losses import JaccardLoss
 
-        from geohydra.training.criteria import Guarded
-        from geohydra.types import IGNORE
-
-        return Guarded(JaccardLoss("multiclass", smooth=self.smooth, ignore_index=IGNORE))
+        return _regions(partial(JaccardLoss, smooth=self.smooth))
 
 
 class Tversky:
@@ -105,11 +142,7 @@ class Tversky:
     def build(self, _shares: Mapping[str, float]) -> Loss:
         from segmentation_models_pytorch.losses import TverskyLoss
 
-        from geohydra.training.criteria import Guarded
-        from geohydra.types import IGNORE
-
-        made = TverskyLoss("multiclass", smooth=self.smooth, ignore_index=IGNORE, alpha=self.alpha, beta=self.beta, gamma=self.gamma)
-        return Guarded(made)
+        return _regions(partial(TverskyLoss, smooth=self.smooth, alpha=self.alpha, beta=self.beta, gamma=self.gamma))
 
 
 class Lovasz:
@@ -118,10 +151,16 @@ class Lovasz:
     def build(self, _shares: Mapping[str, float]) -> Loss:
         from segmentation_models_pytorch.losses import LovaszLoss
 
-        from geohydra.training.criteria import Guarded
-        from geohydra.types import IGNORE
+        return _regions(LovaszLoss)
 
-        return Guarded(LovaszLoss("multiclass", ignore_index=IGNORE))
+
+def _regions(make: Callable[..., Any]) -> Loss:
+    """A loss over the areas of classes, for both kinds of truth."""
+    from geohydra.training.criteria import Either, Guarded
+    from geohydra.types import IGNORE
+
+    single, several = (Guarded(make(mode=mode, ignore_index=IGNORE)) for mode in ("multiclass", "multilabel"))
+    return Either(single, several)
 
 
 class Sum:
@@ -141,7 +180,7 @@ class Sum:
     def check(self, parts: Mapping[str, Any]) -> Iterator[GeohydraError]:
         """What does not fit the task, in any of the losses."""
         for place, part in enumerate(self.parts):
-            if isinstance(part, CrossEntropy | Focal):
+            if isinstance(part, CrossEntropy | Focal | AsymmetricFocal):
                 yield from _wrong_number(part.weights, parts, f"loss.parts[{place}].weights")
 
 
@@ -163,6 +202,15 @@ def class_weights(weights: Weights, shares: Mapping[str, float]) -> list[float] 
     if len(weights) != len(shares):
         raise _number_error("loss.weights", weights, list(shares))
     return list(weights)
+
+
+def positive_weights(weights: Weights, shares: Mapping[str, float]) -> list[float] | None:
+    """Of several labels, what a pixel of each class weighs: with `auto` as much as all that are not of it, within bounds."""
+    if weights != "auto":
+        return class_weights(weights, shares)
+    part = np.asarray(list(shares.values()), float)
+    ratio = np.divide(1 - part, part, out=np.ones(len(part)), where=part > 0)
+    return [float(weight) for weight in np.clip(ratio, 1 / BOUND, BOUND)]
 
 
 def _wrong_number(weights: Weights, parts: Mapping[str, Any], where: str) -> Iterator[ConfigError]:

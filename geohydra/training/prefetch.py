@@ -99,5 +99,7 @@ def _drain(ready: queue.Queue[Batch | BaseException | None]) -> None:
 
 
 def channels_last(batch: Batch) -> Batch:
-    """The same batch with its image's bands beside each other in memory."""
+    """The same batch with its image's bands beside each other in memory; series stay as they are."""
+    if batch["image"].ndim != 4:
+        return batch
     return dict(batch) | {"image": batch["image"].contiguous(memory_format=torch.channels_last)}

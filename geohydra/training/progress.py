@@ -35,6 +35,11 @@ class Standing:
         scores = self.scores
         return scores.index(max(scores))
 
+    def kept(self, count: int) -> list[int]:
+        """So many of the best epochs, the best first; of equal ones the first."""
+        scores = self.scores
+        return sorted(range(len(scores)), key=lambda epoch: -scores[epoch])[:count]
+
     @property
     def waited(self) -> int:
         """Epochs since the best one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,23 @@ class VectorGround:
     """The ground as polygons tell it: implements `geohydra.task.Ground`.
 
     `uri` is a GeoParquet file of polygons in the CRS of `grid`, with a text column `class`. It is parsed once, at the first
-    window; a window costs what the polygons that touch it cost. `ignored`, `unlabelled` and `priority` are told by `LabelAsset`.
+    window; a window costs what the polygons that touch it cost. `ignored`, `unlabelled`, `priority` and `where` are told by
+    `LabelAsset`.
     """
 
     def __init__(
-        self, uri: str, grid: Grid, *, ignored: Polygons | None = None, unlabelled: str = "background", priority: Sequence[str] = ()
+        self,
+        uri: str,
+        grid: Grid,
+        *,
+        ignored: Polygons | None = None,
+        unlabelled: str = "background",
+        priority: Sequence[str] = (),
+        where: Mapping[str, int | str] | None = None,
     ) -> None:
         self.uri = uri
         self._grid = grid
-        self._polygons = Polygons(uri, grid)
+        self._polygons = Polygons(uri, grid, where=where)
         self._ignored = ignored
         self._sparse = unlabelled == "ignore"
         self._priority = tuple(priority)
@@ -77,6 +86,10 @@ class VectorGround:
             part = ids[inside.shift(-window.row, -window.col).slices]
             part[:] = painted(self._polygons, objects, ranks, inside)
         return Instances(ids, objects)
+
+    def outlines(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Some polygons, whole, as shapely geometries in pixels of the scene: x are columns, y are rows."""
+        return self._polygons.edges.shapes(numbers)
 
     def touching(self, window: Window) -> NDArray[np.int64]:
         """Numbers of the polygons whose upright box touches a window, in the order of the file."""

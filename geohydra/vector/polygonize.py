@@ -48,6 +48,7 @@ def polygonize(
     simplify_m: float = 0.0,
     probabilities: Path | None = None,
     columns: Mapping[str, str] | None = None,
+    band: int | None = None,
     strip_rows: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Traced]:
@@ -55,7 +56,8 @@ def polygonize(
 
     Columns: `class_id`, `class`, `area_m2` (of the pixels, on the ground) and, where `probabilities` names a raster on the same
     grid with a band for each class id, `score`: the mean probability of the class within; then `columns`, the same text for
-    all. `simplify_m` is a tolerance; each polygon is simplified for itself, so that neighbours may then part or overlap.
+    all. `band`: of a raster with a band of 0 and 1 for each class, the one to trace, and that of its probability. `simplify_m` is a
+    tolerance; each polygon is simplified for itself, so that neighbours may then part or overlap.
     GeoJSON needs a CRS: without one, none is written, and a pixel counts as a square metre.
     """
     grid = probe(str(raster), allow_no_crs=True).grid
@@ -66,7 +68,7 @@ def polygonize(
             targets, grid, wanted, scored=probabilities is not None, columns=columns, min_area_m2=min_area_m2, simplify_m=simplify_m
         )
         stack.enter_context(closing(output))
-        for areas, row in _areas(raster, probabilities, grid, wanted, strip_rows):
+        for areas, row in _areas((raster, probabilities), grid, wanted, band, strip_rows):
             output.write(areas)
             if progress:
                 progress(row, grid.shape.rows)
@@ -74,14 +76,15 @@ def polygonize(
 
 
 def _areas(
-    raster: Path, probabilities: Path | None, grid: Grid, wanted: Mapping[int, str], strip_rows: int | None
+    files: tuple[Path, Path | None], grid: Grid, wanted: Mapping[int, str], band: int | None, strip_rows: int | None
 ) -> Iterator[tuple[Outlines, int]]:
     """Complete areas, and the row up to which the raster has been read."""
+    raster, probabilities = files
     rows = strip_rows or max(1, min(grid.shape.rows, _strip_rows(grid.shape.cols)))
     chosen = np.zeros(256, np.bool_)
     chosen[list(wanted)] = True
     seams = Seams(grid.shape.cols)
-    with closing(_Pixels(raster)) as classes, closing(_Pixels(probabilities or raster)) as scores:
+    with closing(_Pixels(raster, band)) as classes, closing(_Pixels(probabilities or raster, band)) as scores:
         for top in range(0, grid.shape.rows, rows):
             bottom = min(top + rows, grid.shape.rows)
             pixels = classes.read(top, bottom)[0]
@@ -108,8 +111,9 @@ def _own(probabilities: NDArray[Any], classes: NDArray[np.uint8]) -> NDArray[np.
 class _Pixels:
     """Rows of a raster as numbers with the file's scale."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, band: int | None) -> None:
         self._uri = str(path)
+        self._bands = None if band is None else [band]
         self._file = open_raster(self._uri)
 
     def close(self) -> None:
@@ -117,7 +121,7 @@ class _Pixels:
 
     def read(self, top: int, bottom: int) -> NDArray[Any]:
         with reading(self._uri):
-            pixels = self._file.read(window=RasterWindow(0, top, self._file.width, bottom - top))
+            pixels = self._file.read(self._bands, window=RasterWindow(0, top, self._file.width, bottom - top))
         scale = self._file.scales[0]
         return np.asarray(pixels if scale == 1 else pixels * np.float32(scale))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
@@ -27,9 +28,11 @@ _AT_ONCE = 1 << 16
 class Polygons:
     """Parsed once, when first asked, into flat arrays; a window costs what the polygons that touch it cost."""
 
-    def __init__(self, uri: str, grid: Grid) -> None:
+    def __init__(self, uri: str, grid: Grid, *, where: Mapping[str, int | str] | None = None) -> None:
+        """`where`: only the rows that have these values in these columns."""
         self.uri = uri
         self._grid = grid
+        self._where = dict(where or {})
 
     def __len__(self) -> int:
         return len(self.edges.boxes)
@@ -70,7 +73,7 @@ class Polygons:
     def _parsed(self) -> tuple[Edges, tuple[str, ...], NDArray[np.int32]]:
         known: dict[str, int] = {}
         parts, codes = [Edges.of_shapes(np.empty(0, object), self._grid)], [np.empty(0, np.int32)]
-        for batch in _batches(self.uri):
+        for batch in _batches(self.uri, self._where):
             shapes = shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))
             parts.append(Edges.of_shapes(shapes, self._grid))
             codes.append(_codes(batch["class"], known))
@@ -86,13 +89,28 @@ def _codes(column: Any, known: dict[str, int]) -> NDArray[np.int32]:
     return table[places] if len(names) else np.empty(0, np.int32)
 
 
-def _batches(uri: str) -> Iterator[pa.RecordBatch]:
+def _batches(uri: str, where: Mapping[str, int | str]) -> Iterator[pa.RecordBatch]:
     path = storage.fetch(uri)
     try:
         with pq.ParquetFile(path) as file:
-            missing = {"geometry", "class"} - set(file.schema_arrow.names)
+            missing = {"geometry", "class", *where} - set(file.schema_arrow.names)
             if missing:
                 raise DataError(uri, f"holds no labels that ingest wrote: it has no column {min(missing)!r}", "run ingest again")
-            yield from file.iter_batches(_AT_ONCE, columns=["geometry", "class"])
+            groups = [number for number in range(file.num_row_groups) if _may_hold(file.metadata.row_group(number), where)]
+            for batch in file.iter_batches(_AT_ONCE, row_groups=groups, columns=["geometry", "class", *where]):
+                yield _filtered(batch, where)
     except (OSError, pa.ArrowException) as cause:
         raise DataError(uri, f"holds no labels that ingest wrote ({cause})", "run ingest again") from cause
+
+
+def _filtered(batch: pa.RecordBatch, where: Mapping[str, int | str]) -> pa.RecordBatch:
+    for name, value in where.items():
+        batch = batch.filter(pc.equal(batch[name], value))
+    return batch
+
+
+def _may_hold(group: Any, where: Mapping[str, int | str]) -> bool:
+    """Whether the least and largest values of a group of rows leave room for the wanted ones."""
+    columns = [group.column(place) for place in range(group.num_columns)] if where else []
+    told = [(column.statistics, where[column.path_in_schema]) for column in columns if column.path_in_schema in where]
+    return all(known is None or not known.has_min_max or known.min <= value <= known.max for known, value in told)

@@ -84,14 +84,24 @@ class Edges:
 
     def shapes(self, polygons: Ints) -> NDArray[Any]:
         """Some polygons as shapely geometries in pixel coordinates `(col, row)`; parts and holes as they lie in each other."""
-        return np.array([self._shape(int(polygon)) for polygon in polygons], dtype=object)
+        starts = self.first[polygons]
+        counts = self.first[polygons + 1] - starts
+        places, owners = ranges(starts, counts), np.repeat(np.arange(polygons.size), counts)
+        plain = np.bincount(owners[self.ends[places]], minlength=polygons.size) == 1
+        own = plain[owners]
+        rings = shapely.linearrings(
+            np.column_stack([self.cols[places[own]], self.rows[places[own]]]), indices=(np.cumsum(plain) - 1)[owners[own]]
+        )
+        shapes = np.empty(polygons.size, object)
+        shapes[plain] = shapely.polygons(rings)
+        shapes[~plain] = [self._shape(int(polygon)) for polygon in polygons[~plain]]
+        return shapes
 
     def _shape(self, polygon: int) -> Any:
+        """One of several rings."""
         own = slice(self.first[polygon], self.first[polygon + 1])
         points = np.column_stack([self.cols[own], self.rows[own]])
         rings = np.split(points, np.flatnonzero(self.ends[own])[:-1] + 1)
-        if len(rings) == 1:
-            return shapely.polygons(rings[0])
         return shapely.build_area(shapely.multilinestrings([shapely.linestrings(ring) for ring in rings]))
 
     def spans(self, polygons: Ints, window: Window) -> Spans:

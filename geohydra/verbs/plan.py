@@ -43,7 +43,8 @@ def draw(plan: Plan, done: Sequence[str], path: Path) -> None:
     """Save the picture. Raises ConfigError for an ending that names no picture."""
     from geohydra.command.plan_picture import save
 
-    save(plan, path, done=done)
+    shown = plan.whole()
+    save(shown, path, done=[step.id for step in shown.steps if step.id in done])
 
 
 def _as_text(plan: Plan, done: Sequence[str]) -> str:

@@ -21,8 +21,9 @@ _EXAMPLES = """  geohydra predict outputs/runs/latest 'new/*.tif' -o maps
   geohydra predict my_bundle s3://bucket/scene.tif -o maps predict.overlap=0.5
   geohydra predict models:/geohydra@champion a.tif b.tif -o maps 'source.bands=[red,green,blue,nir]'
 
-BUNDLE is a bundle's folder, the folder of a run that made one, or a registered model. Bands are named as the model
-knows them unless source.bands says otherwise. Results are found again in the store: a second call is quick."""
+BUNDLE is a bundle's folder, the folder of a run that made one, or a registered model; several, with commas between them,
+answer together. Bands are named as the model knows them unless source.bands says otherwise. Results are found again in
+the store: a second call is quick."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -57,15 +58,15 @@ def overrides(places: Sequence[str], given: Sequence[str]) -> list[str]:
     words = ["pipeline=predict", "source=files", "name=predict", "tracking=none", "bundle.registered_name=null"]
     keys = {word.partition("=")[0] for word in given}
     if places:
-        bundle = _registered(places[0], given) if places[0].startswith("models:/") else places[0]
-        words.append(f"bundle.uri={quoted(bundle)}")
-        bands = [] if "source.bands" in keys else _bands(bundle)
+        bundles = [_registered(bundle, given) if bundle.startswith("models:/") else bundle for bundle in _each(places[0])]
+        words.append(f"bundle.uri={quoted(bundles[0])}" if len(bundles) == 1 else f"bundle.uri=[{','.join(map(quoted, bundles))}]")
+        bands = [] if "source.bands" in keys else _bands(bundles[0])
         one = _of_one_image(bands)
         if places[1:] and bands != one:
             hint = "geohydra predict BUNDLE source=pairs source.before='A/*.tif' source.after='B/*.tif' -o FOLDER"
             raise ConfigError("predict", "this model compares two images of each place", hint)
         if one:
-            words.append(f"source.bands=[{','.join(quoted(band) for band in one)}]")
+            words += _named_bands(one, given)
     elif "bundle.uri" not in keys:
         raise ConfigError("predict", "a bundle is needed", "geohydra predict BUNDLE 'images/*.tif' -o FOLDER")
     if places[1:]:
@@ -75,10 +76,37 @@ def overrides(places: Sequence[str], given: Sequence[str]) -> list[str]:
     return [*(word for word in words if word.partition("=")[0] not in keys), *given]
 
 
+def _named_bands(bands: Sequence[Any], given: Sequence[str]) -> list[str]:
+    """How the source is told the names of the bands: a series has them from the source within, or one, of which its files hold dates."""
+    listed = f"[{','.join(quoted(band) for band in bands)}]"
+    if "source=series" not in given:
+        return [f"source.bands={listed}"] if _asks_for_bands(given) else []
+    dated = any(word.startswith("source.dates=") for word in given)
+    if dated:
+        return [f"source.band={quoted(bands[0])}"] if len(bands) == 1 else []
+    within = next((word for word in given if word.startswith("source@source.of=")), "source@source.of=files")
+    return [f"source.of.bands={listed}"] if within.endswith("=files") else []
+
+
+def _asks_for_bands(given: Sequence[str]) -> bool:
+    """Whether the source that is chosen is told its bands; those of a catalogue or of the built-in worlds have their own."""
+    from geohydra.config.compose import compose
+
+    chosen = [word for word in given if word.startswith("source=")]
+    return not chosen or "bands" in compose(chosen).config["source"]
+
+
 def quoted(text: str) -> str:
     """Any text as one value of Hydra's grammar, where a backslash means itself unless a quote follows."""
     escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), text)
     return f'"{escaped}"'
+
+
+def _each(word: str) -> list[str]:
+    """One bundle, or several with commas between them."""
+    from geohydra import storage
+
+    return [word] if "," not in word or storage.exists(word) else [part for part in word.split(",") if part]
 
 
 def _registered(uri: str, given: Sequence[str]) -> str:

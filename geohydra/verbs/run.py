@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from geohydra.command.arguments import add_composing, asked, parse, parser
 
 if TYPE_CHECKING:
-    from geohydra.config.compose import Composed
+    from geohydra.config.compose import Composed, Search
 
 _EXAMPLES = """  geohydra                                       the demo
   geohydra experiment=first                      a ready-made run from conf/experiment/
   geohydra source=files source.images='images/*.tif' source.labels=roads.geojson 'task.classes=[road]'
   geohydra model=fpn model.encoder=mit_b0 train.epochs=20 hardware=gpu
   geohydra -m train.lr=1e-2,1e-3 model=unet,fpn  a sweep: equal steps run once, a failed job stops no other
+  geohydra -m sweep=optuna sweep.trials=20 'train.lr=interval(1e-4,1e-2)' model=unet,fpn    a search for the best
   geohydra --cfg job -p train                    a part of the composed config
 
 A run that is started again goes on where it stood: what the store holds is not made again."""
@@ -31,24 +32,29 @@ def main(words: Sequence[str]) -> int:
     codes: list[int] = []
 
     def answer(jobs: Sequence[Composed]) -> Sequence[float | Exception]:
-        code, values = perform_jobs(jobs)
+        code, values = perform_jobs(jobs, name=wanted.name)
         codes.append(code)
         return values
 
+    def search(asked: Search) -> None:
+        from geohydra.command.searching import perform_search
+
+        codes.append(perform_search(asked, name=wanted.name))
+
     if wanted.multirun:
-        wanted.sweep(answer)
+        wanted.sweep(answer, search)
     else:
         answer(wanted.compose())
     return max(codes, default=0)
 
 
-def perform_jobs(jobs: Sequence[Composed]) -> tuple[int, Sequence[float | Exception]]:
+def perform_jobs(jobs: Sequence[Composed], *, name: str = "geohydra") -> tuple[int, Sequence[float | Exception]]:
     """Check, plan and run jobs as one plan, and print how it went: the exit code, and the objective of each job."""
     from geohydra.command.performing import perform_plan
     from geohydra.command.summary import failures, told
     from geohydra.errors import StepError
 
-    done = perform_plan(jobs)
+    done = perform_plan(jobs, name=name)
     print(told(done.jobs, done.outcome, done.folder, done.address))
     for line in failures(done.outcome):
         print(f"geohydra: {line}", file=sys.stderr)

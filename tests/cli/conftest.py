@@ -100,6 +100,7 @@ CONF = {
           - hardware: cpu
           - runner: local
           - tracking: none
+          - sweep: grid
           - _self_
           - experiment: null
         name: toy

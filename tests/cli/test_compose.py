@@ -142,7 +142,7 @@ def test_batches_go_on_after_a_job_that_failed(project: Path) -> None:
         seen.append(len(jobs))
         return [RuntimeError("no")] * len(jobs)
 
-    Asked(("train.lr=1,2,3", "hydra.sweeper.max_batch_size=2"), multirun=True, name="geohydra").sweep(answer)
+    Asked(("train.lr=1,2,3", "hydra.sweeper.max_batch_size=2"), multirun=True, name="geohydra").sweep(answer, lambda search: None)
 
     assert seen == [2, 1]
 

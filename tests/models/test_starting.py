@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from geohydra.errors import ConfigError, DataError
+from geohydra.models.classifier import Classifier
+from geohydra.models.coarse import EncoderHead
+from geohydra.models.siamese import Siamese
 from geohydra.models.smp import SmpModel
 
 
@@ -92,3 +96,66 @@ def test_a_file_that_is_no_weights_is_told(tmp_path):
 
     with pytest.raises(DataError, match="it holds no plain weights"):
         make(str(tmp_path / "noise.safetensors"))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of the hub's client, which is offline, with one repository of weights of timm."""
+    from huggingface_hub import constants
+
+    torch.manual_seed(1)
+    snapshot = tmp_path / "hub" / "models--someone--resnet10t" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
+    save_file(timm.create_model("resnet10t", num_classes=7).state_dict(), snapshot / "model.safetensors")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return snapshot / "model.safetensors"
+
+
+FAMILIES = {
+    "smp": lambda weights: SmpModel(encoder="tu-resnet10t", weights=weights),
+    "classifier": lambda weights: Classifier(encoder="resnet10t", weights=weights),
+    "coarse": lambda weights: EncoderHead(encoder="tu-resnet10t", weights=weights),
+    "siamese": lambda weights: Siamese(encoder="tu-resnet10t", weights=weights),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("place", ["hub", "file", "uri"])
+def test_every_model_family_starts_from_a_hub_or_a_file_with_other_bands(hub: Path, family: str, place: str) -> None:
+    given = {"hub": "hf-hub:someone/resnet10t", "file": str(hub), "uri": hub.as_uri()}[place]
+    channels = 8 if family == "siamese" else 4
+
+    network = FAMILIES[family](given).build(channels=channels, classes=3)
+
+    stored = load_file(hub)
+    found = {name.rpartition("model.")[2]: value for name, value in network.state_dict().items()}
+    assert torch.equal(found["layer3.0.conv1.weight"], stored["layer3.0.conv1.weight"])
+    stem = stored["conv1.0.weight"]
+    ours = next(value for name, value in found.items() if name.endswith(("conv1.0.weight", "conv1_0.weight")))
+    assert ours.shape[1] == 4
+    assert torch.allclose(ours.sum(1), stem[:, [0, 1, 2, 0]].sum(1) * 3 / 4, atol=1e-6)
+
+
+def test_stages_that_timm_takes_apart_are_found(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    whole = timm.create_model("convnext_atto", num_classes=5)
+    save_file(whole.state_dict(), tmp_path / "whole.safetensors")
+
+    network = SmpModel(encoder="tu-convnext_atto", depth=4, weights=str(tmp_path / "whole.safetensors")).build(channels=3, classes=2)
+
+    assert torch.equal(network.state_dict()["encoder.model.stages_1.blocks.0.gamma"], whole.state_dict()["stages.1.blocks.0.gamma"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_that_cannot_be_reached_are_told(hub: Path, family: str) -> None:
+    for name in ("hf-hub:someone/else", "imagenet"):
+        with pytest.raises(ConfigError, match=r"model.weights: .*(someone/else|'imagenet').* cannot be had"):
+            FAMILIES[family](name).build(channels=6, classes=3)
+
+
+def test_a_tag_that_timm_does_not_know_is_told_with_others() -> None:
+    with pytest.raises(ConfigError, match=r"model.weights: timm has no weights 'a9' for resnet18; there are .*a1_in1k"):
+        Classifier(encoder="resnet18", weights="a9").build(channels=3, classes=2)

@@ -144,6 +144,35 @@ STEPS = {
                 for _ in range(64):
                     stream.write(bytes(1 << 20))
     """,
+    "number": """
+        VERSION = 1
+        def run(config, work):
+            if config["n"] < 0:
+                raise ValueError("a number below zero")
+            work.report.metrics({"test/iou": config["n"] / 10})
+            (work.out / "n.txt").write_text(str(config["n"]))
+    """,
+    "squares": """
+        import json
+        VERSION = 1
+        def run(config, work):
+            # Squares of all numbers below one; can be done in shards.
+            count = int((work.input("number") / "n.txt").read_text())
+            found = {number: config["scale"] * number**2 for number in work.share(range(count))}
+            (work.out / "squares.json").write_text(json.dumps(found))
+        def merge(config, work):
+            found = {}
+            for folder in work.made():
+                found |= json.loads((folder / "squares.json").read_text())
+            (work.out / "squares.json").write_text(json.dumps(dict(sorted(found.items(), key=lambda pair: int(pair[0])))))
+    """,
+    "release": """
+        import json
+        VERSION = 1
+        def run(config, work):
+            squares = json.loads((work.input("squares") / "squares.json").read_text())
+            (work.out / "sum.txt").write_text(str(sum(squares.values())))
+    """,
 }
 
 DRIVER = """
@@ -173,6 +202,8 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "__init__.py").write_text("")
     for name, text in STEPS.items():
         (package / f"{name}.py").write_text(textwrap.dedent(text))
+    for name in [name for name in sys.modules if name.split(".")[0] == "plugged"]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(str(package.parent))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), str(Path(__file__).parents[2])]))
     monkeypatch.setenv("GEOHYDRA_PLUGINS", "plugged")
@@ -233,6 +264,35 @@ def run(steps: Path, tmp_path: Path, watch: Watch) -> Run:
     def call(plan: Plan, *, store: str = "", **settings: Any) -> Outcome:
         runner = LocalRunner(**settings)
         return runner.run(plan, store=store or str(tmp_path / "store"), hardware=HARDWARE, folder=tmp_path / "run", listener=watch)
+
+    return call
+
+
+def numbers(config: Mapping[str, Any], *, shards: int = 1, when: str = "", name: str = "numbers") -> Job:
+    """A number, the squares below it, and their sum: a job of three steps, the second in shards, the third perhaps guarded."""
+    stages = (
+        Stage("number", "plugged.number", 1, (), ("n",), "cpu"),
+        Stage("squares", "plugged.squares", 1, ("number",), ("scale",), "cpu", shards=shards),
+        Stage("release", "plugged.release", 1, ("number", "squares"), ("deploy.when",) if "deploy" in config else (), "cpu", when=when),
+    )
+    return Job(name, config, stages)
+
+
+Kfp = Callable[..., Any]
+
+
+@pytest.fixture
+def run_with_kfp(steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kfp:
+    """Executes a compiled file with kfp's own local runner, on this machine's Python instead of in containers."""
+
+    def call(path: Path, **arguments: Any) -> Any:
+        from kfp import components, local
+        from kfp.local.subprocess_task_handler import SubprocessTaskHandler
+
+        monkeypatch.setattr(SubprocessTaskHandler, "validate_not_container_component", lambda *_: None)
+        monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+        local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "root"), raise_on_error=True)
+        return components.load_component_from_file(str(path))(**arguments)
 
     return call
 

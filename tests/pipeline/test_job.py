@@ -220,3 +220,40 @@ def test_what_was_not_shipped_in_time_is_told_with_the_way_to_ship_it(tell: Any,
 
     assert outcome.exit_code == 0
     assert watch.notices == ["not all of this run is in MLflow yet (MLflow does not answer): `geohydra sync` ships the rest"]
+
+
+def test_a_failed_run_leaves_a_report_that_says_why(tell: Any, tmp_path: Path, notes: Path) -> None:
+    bad = Job("bad", {"look": {"notes": str(notes)}}, (Stage(**stage("look", "mistaken")),))
+
+    tell(make_plan("sweep", [telling("good", notes=str(notes)), bad]), cpu=2)
+
+    text = (tmp_path / "run" / "failure.md").read_text()
+    assert "images/a.tif: it has no CRS; give it one" in text
+    assert "The end of " in text
+    assert "- done: tell, a" in text
+    kept = (tmp_path / "run" / "journal" / "bad").rglob("failure.md")
+    assert "it has no CRS" in next(kept).read_text()
+    assert list((tmp_path / "run" / "journal" / "good").rglob("failure.md")) == []
+
+
+@pytest.mark.parametrize(("when", "count"), [("test/iou >= 0.7", 1), ("test/iou > 0.7", 0), ("always", 1)])
+def test_a_model_that_waits_for_a_condition_is_registered_only_where_it_holds(
+    tell: Any, steps: Path, tmp_path: Path, when: str, count: int
+) -> None:
+    code = "VERSION = 1\ndef run(config, work):\n    (work.out / 'bundle').mkdir()\n    (work.out / 'bundle' / 'MLmodel').write_text('')\n"
+    (steps / "plugged" / "bundling.py").write_text(code)
+    config = {"n": 7, "bundle": {"registered_name": "m", "alias": "champion"}, "deploy": {"when": when}}
+    stages = (
+        Stage("evaluate", "plugged.number", 1, (), ("n",), "cpu"),
+        Stage("bundle", "plugged.bundling", 1, (), (), "cpu"),
+        Stage("deploy", "deploy", 1, ("evaluate", "bundle"), ("bundle", "deploy"), "cpu", when=when),
+    )
+
+    outcome = tell(make_plan("p", [Job("p", config, stages)]))
+
+    journal = tmp_path / "run" / "journal"
+    assert [(event["name"], event["alias"]) for event in told(journal, "model")] == [("m", "champion")] * count
+    assert all(event["uri"] == f"{outcome.steps['bundle'].uri}/bundle" for event in told(journal, "model"))
+    assert told(journal, "end")[0]["status"] == "FINISHED"
+    tags = {name for event in told(journal, "tags") for name in event["values"]}
+    assert ("geohydra.withheld" in tags) is (count == 0)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+import geohydra.pipeline.documents as documents_module
 from geohydra.errors import ConfigError
+from geohydra.pipeline.cluster import Cluster
 from geohydra.pipeline.render import compile_plan, pipeline_name
 from geohydra.plan import Job, Plan, Stage, make_plan
 from geohydra.work import Request, perform, read_manifest
@@ -31,6 +33,8 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Two small steps in a package of somebody else's."""
     package = tmp_path / "packages" / "render_steps"
     package.mkdir(parents=True)
+    for name in [name for name in sys.modules if name.split(".")[0] == "render_steps"]:
+        monkeypatch.delitem(sys.modules, name)
     (package / "__init__.py").write_text("")
     for name, body in STEPS.items():
         (package / f"{name}.py").write_text(f"VERSION = 1\n\n\ndef run(config, work):\n    {body}\n")
@@ -61,9 +65,9 @@ def test_the_same_plan_gives_the_same_file(steps: str, tmp_path: Path) -> None:
 
 
 def test_steps_shared_by_jobs_are_one_task(steps: str, tmp_path: Path) -> None:
-    compiled = compile_plan(plan_of(steps, 1, 1, 2), tmp_path / "p.yaml", image="i", store="s3://b", hardware=HARDWARE)
+    compiled = compile_plan(plan_of(steps, 1, 2), tmp_path / "p.yaml", image="i", store="s3://b", hardware=HARDWARE)
 
-    assert compiled.tasks == 4
+    assert compiled.tasks == 4 + 1  # and the one that tells how it ended
 
 
 def test_a_role_becomes_requests_and_limits(steps: str, tmp_path: Path) -> None:
@@ -80,7 +84,8 @@ def test_no_source_code_and_no_kfp_stand_in_the_file(steps: str, tmp_path: Path)
     compile_plan(plan_of(steps, 1), tmp_path / "p.yaml", image="i", store="s3://b", hardware=HARDWARE)
 
     for executor in documents(tmp_path / "p.yaml")["deploymentSpec"]["executors"].values():
-        assert executor["container"]["command"][:3] == ["python", "-m", "geohydra.steps"]
+        assert executor["container"]["command"][:2] == ["python", "-m"]
+        assert executor["container"]["command"][2] in ("geohydra.steps", "geohydra.pipeline.ending")
         assert executor["container"]["args"] == ["--executor-input", "{{$}}"]
 
 
@@ -95,12 +100,65 @@ def test_a_large_config_stands_in_the_store(steps: str, tmp_path: Path) -> None:
 
 
 def test_more_than_a_cluster_takes_is_refused_and_nothing_is_written(steps: str, tmp_path: Path) -> None:
-    plan = plan_of(steps, *range(150))
+    plan = plan_of(steps, *range(300))
 
     with pytest.raises(ConfigError, match="a cluster takes"):
         compile_plan(plan, tmp_path / "p.yaml", image="i", store="s3://b", hardware=HARDWARE)
 
     assert list(tmp_path.glob("*.yaml")) == []
+
+
+def test_a_config_with_a_credential_is_refused_and_nothing_is_written(steps: str, tmp_path: Path) -> None:
+    plan = plan_of(steps, 1, text="https://user:geheim@example.org/a.tif")
+
+    with pytest.raises(ConfigError, match=r"double\.text: this looks like a password in an address"):
+        compile_plan(plan, tmp_path / "p.yaml", image="i", store="s3://b", hardware=HARDWARE)
+
+    assert list(tmp_path.glob("*.yaml")) == []
+
+
+def test_a_credential_beside_the_config_is_refused_too(steps: str, tmp_path: Path) -> None:
+    cluster = Cluster(env={"HEADERS": "Bearer " + "abcdefghijklmnopqrstuvwxyz0123456789"})
+
+    with pytest.raises(ConfigError, match="a bearer token"):
+        compile_plan(plan_of(steps, 1), tmp_path / "p.yaml", image="i", store="s3://b", hardware=HARDWARE, cluster=cluster)
+
+    assert list(tmp_path.glob("*.yaml")) == []
+
+
+def test_sizes_are_told_beside_their_limits(steps: str, tmp_path: Path) -> None:
+    compiled = compile_plan(plan_of(steps, *range(20)), tmp_path / "p.yaml", image="i", store="s3://b", hardware=HARDWARE)
+
+    assert {name for name, _, _ in compiled.sizes} == {"largest graph", "largest step", "all configs", "whole workflow"}
+    assert all(0 < size < limit for _, size, limit in compiled.sizes)
+
+
+@pytest.mark.parametrize(("where", "limit"), [("the graph", "LARGEST_ARGUMENT"), ("the whole file", "LARGEST_WORKFLOW")])
+def test_every_limit_names_what_is_too_large(steps: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, limit: str) -> None:
+    monkeypatch.setattr(documents_module, limit, 2_000)
+
+    with pytest.raises(ConfigError, match=f"{where} has .* a cluster takes 2,000; sweep fewer jobs"):
+        compile_plan(plan_of(steps, *range(20)), tmp_path / "p.yaml", image="i", store="s3://b", hardware=HARDWARE)
+
+
+def test_a_step_with_a_path_too_long_for_a_name_is_refused(steps: str, tmp_path: Path) -> None:
+    package = tmp_path / "packages" / "render_steps"
+    (package / f"{'x' * 60}.py").write_text("VERSION = 1\ndef run(config, work):\n    pass\n")
+    plan = make_plan("p", [Job("job", {}, (Stage("a", f"{steps}.{'x' * 60}", 1, (), (), "cpu"),))])
+
+    with pytest.raises(ConfigError, match="a name of 73 characters"):
+        compile_plan(plan, tmp_path / "p.yaml", image="i", store="s3://b", hardware=HARDWARE)
+
+
+def test_the_first_document_is_what_the_format_says(steps: str, tmp_path: Path) -> None:
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    compile_plan(plan_of(steps, 1, 2), tmp_path / "p.yaml", image="i", store="s3://b", hardware=HARDWARE)
+
+    (document,) = yaml.safe_load_all((tmp_path / "p.yaml").read_text())
+    spec = json_format.ParseDict(document, pipeline_spec_pb2.PipelineSpec())
+    assert spec.pipeline_info.name == "render-a-test"
 
 
 @pytest.mark.parametrize(("name", "clean"), [("Roads & Rivers", "roads-rivers"), ("a_b", "a-b"), ("--x--", "x")])

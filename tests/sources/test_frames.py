@@ -14,6 +14,7 @@ import rasterio
 from geohydra import catalogue
 from geohydra.errors import ConfigError, DataError
 from geohydra.ground import open_ground
+from geohydra.raster.frames import frames_of
 from geohydra.raster.read import SceneReader
 from geohydra.raster.series import SeriesReader
 from geohydra.sources.frames import Frames
@@ -160,7 +161,7 @@ def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
         ({"images": "a", "video": "b"}, "either images or a video"),
         ({"images": "a", "sequence": "("}, "no regular expression"),
         ({"images": "a", "sequence": "x"}, "needs a group of the name `sequence`"),
-        ({"images": "a", "scene": "sequence", "placement": "p"}, "different places cannot be one scene"),
+        ({"video": "a", "placement": "p"}, "no files of their own to place"),
         ({"images": "a", "start": "noon"}, "is no time"),
     ],
 )
@@ -188,3 +189,28 @@ def test_tracks_that_cannot_be_read_are_named_with_their_line(tmp_path: Path, te
 
     assert message in str(found.errors[0])
     assert "tracks.csv" in str(found.errors[0])
+
+
+def test_frames_of_a_moving_camera_are_one_scene_on_a_grid_that_holds_them_all(tmp_path: Path) -> None:
+    for number in (0, 1):
+        _frame(tmp_path / "f" / f"{number}.png", 10 * (number + 1))
+    places = [[2.0, 0, 500_000, 0, -2.0, 5_300_000], [2.0, 0, 500_010, 0, -2.0, 5_300_006]]
+    frames = [{"frame": number, "transform": place} for number, place in enumerate(places)]
+    (tmp_path / "frames.json").write_text(json.dumps({"crs": "EPSG:32632", "frames": frames}))
+    (tmp_path / "tracks.csv").write_text("frame,track_id,xmin,ymin,xmax,ymax\n0,h,6,2,8,4\n1,h,1,5,3,7\n")
+
+    told = {"placement": f"{tmp_path}/frames.json", "tracks": f"{tmp_path}/tracks.csv", "classes": ["house"]}
+    (scene,) = _scenes(Frames(images=f"{tmp_path}/f/*.png", scene="sequence", **told), tmp_path / "out")
+    catalogue.write([scene], tmp_path / "out")
+    (scene,) = catalogue.read(tmp_path / "out")
+    first, second = frames_of(scene)
+    with SceneReader(first) as one, SceneReader(second) as other:
+        images = [reader.read(Window(0, 0, scene.grid.shape)) for reader in (one, other)]
+
+    assert scene.grid.bounds == (500_000, 5_299_960, 500_070, 5_300_006)
+    assert scene.grid.resolution == (2.0, 2.0)
+    assert [int(image.valid.sum()) for image in images] == [600, 600]
+    assert [int(image.pixels[0][image.valid].max()) for image in images] == [10, 20]
+    assert np.argwhere(images[0].valid)[0].tolist() == [3, 0]
+    objects = [ground.objects(Window(0, 0, scene.grid.shape)) for frame in (first, second) if (ground := open_ground(frame))]
+    assert [one.boxes.tolist() for one in objects] == [[[5, 6, 7, 8]], [[5, 6, 7, 8]]]

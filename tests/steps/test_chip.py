@@ -42,6 +42,7 @@ def ingested(tmp_path: Path) -> Path:
             file.write(array)
     asset = Asset(str(folder / "image.tif"), ("red", "green", "blue"), (1, 2, 3), "uint8")
     scene = Scene("field", grid, (asset,), LabelAsset(str(folder / "labels.tif"), "raster", {1: "water"}, ("water",)))
+    scene = replace(scene, properties={"geohydra:sequence": "film"})
     catalogue.write([scene], folder)
     (folder / "manifest.json").write_text("{}")
     return folder
@@ -119,7 +120,7 @@ def test_every_shipped_split_divides(option, ingested, tmp_path, monkeypatch):
             id=f"{name}_{place}",
             grid=replace(field.grid, transform=(10.0, 0.0, 500_000.0 + 2000 * place, 0.0, -10.0, 5_000_000.0)),
             time=datetime(2015 + place, 1, 1, tzinfo=UTC),
-            properties={"geohydra:split": ("train", "test")[place > 5]},
+            properties={"geohydra:split": ("train", "test")[place > 5], "geohydra:sequence": name},
         )
         for place, name in enumerate("aabbccde")
     ]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from geohydra.errors import ConfigError, DataError
+from geohydra.errors import ConfigError, DataError, StepError
 from geohydra.steps import predict
+from geohydra.work import Work
 
 SETTINGS = {"_target_": "geohydra.prediction.settings.Prediction", "window": 32}
 
@@ -43,6 +44,41 @@ def test_what_was_finished_before_a_stop_is_not_done_again(outputs) -> None:
 
     assert (work.out / "north/classes.tif").stat().st_mtime_ns == before
     assert (work.out / "south/classes.tif").is_file()
+
+
+def test_shards_together_make_what_one_step_makes(outputs) -> None:
+    config = {"task": outputs.task, "predict": SETTINGS}
+    whole = outputs.work("predict", "ingest", "train")
+    predict.run(config, whole)
+    shards = [Work(whole.inputs, made_folder(outputs.root / f"shard-{place}"), whole.resources, shard=(place, 3)) for place in range(3)]
+    for shard in shards:
+        predict.run(config, shard)
+    merged = Work(whole.inputs, made_folder(outputs.root / "merged"), whole.resources, parts=[str(shard.out) for shard in shards])
+    predict.merge(config, merged)
+
+    assert [len(index(shard.out)) for shard in shards] == [1, 1, 0]
+    assert contents(merged.out) == contents(whole.out)
+
+
+def test_shards_that_do_not_fit_together_are_refused(outputs) -> None:
+    whole = outputs.work("predict", "ingest", "train")
+    predict.run({"task": outputs.task, "predict": SETTINGS}, whole)
+    (made_folder(outputs.root / "empty") / "index.json").write_text("[]")
+    parts = [str(outputs.root / "empty"), str(whole.out)]
+
+    with pytest.raises(StepError, match="do not make a whole"):
+        predict.merge({}, Work(whole.inputs, made_folder(outputs.root / "merged"), whole.resources, parts=parts))
+
+
+def made_folder(path: Any) -> Any:
+    path.mkdir()
+    return path
+
+
+def contents(folder: Any) -> dict[str, bytes]:
+    """All files but the report, which tells of seconds."""
+    files = [path for path in folder.rglob("*") if path.is_file() and "report" not in path.relative_to(folder).parts]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_a_bundle_alone_is_enough(outputs) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from geohydra.tracking import Journal
-from geohydra.tracking.comparison import Comparison, JobRow, draw, tell, write
+from geohydra.tracking.comparison import Comparison, JobRow, tell, write
+from geohydra.tracking.comparison_pictures import draw
 from geohydra.tracking.journal import read_events
 
 
@@ -96,3 +97,18 @@ def test_the_sweep_is_told_of_its_best_job_and_how_to_show_all(sweep: Comparison
     assert told == {"geohydra.jobs": "4", "geohydra.jobs_failed": "1", "geohydra.best": "job-1", "best/val/iou": 0.6}
     assert events[-1]["columns"] == ["val/iou", "test/iou", "val/loss", "hp/train.lr", "model"]
     assert sum(event["event"] == "artifact" for event in events) == 5
+
+
+def test_what_counts_and_the_front_are_drawn_where_they_are_known(sweep: Comparison):
+    told = Comparison(sweep.jobs, "val/iou", ("val/loss",), frozenset({"val/loss"}), {"train.lr": 0.9, "model": 0.1})
+
+    assert list(draw(told)) == ["parallel_coordinates", "choices", "importance", "front"]
+
+
+def test_less_is_shown_first_where_less_is_better(sweep: Comparison, tmp_path: Path):
+    journal = Journal.create(tmp_path / "journal", experiment="e", run_name="sweep", tags={})
+
+    tell(journal, Comparison(sweep.jobs, "val/loss", downward=frozenset({"val/loss"})), tmp_path / "comparison")
+
+    view = next(event for event in read_events(tmp_path / "journal") if event["event"] == "view")
+    assert (view["sort"], view["ascending"]) == ("val/loss", True)

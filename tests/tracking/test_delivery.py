@@ -156,6 +156,37 @@ def test_a_model_is_registered_once_with_its_alias(
     assert Path(client.download_artifacts(run.info.run_id, "bundle/deep/weights")).read_bytes() == b"123"
 
 
+def test_a_promotion_waits_until_all_of_the_job_has_arrived(
+    tracking: MlflowTracking, outputs: Path, ship: Callable[[Path], Any], client: MlflowClient, tmp_path: Path
+):
+    above = outputs / "runs/2/journal"
+    sweep = tracking.open(above, name="sweep", kind="sweep", config=CONFIG)
+    job = tracking.open(above / "job", name="job", kind="job", config=CONFIG, number=0, parent=above)
+    (tmp_path / "bundle").mkdir()
+    job.model(str(tmp_path / "bundle"), "roads")
+    job.end("FINISHED")
+    sweep.promote(above / "job", str(tmp_path / "bundle"), "roads", "champion")
+    sweep.end("FINISHED")
+
+    assert ship(above).info.status == "RUNNING"
+    child = ship(above / "job")
+    parent = ship(above)
+
+    assert parent.info.status == "FINISHED"
+    assert client.get_model_version_by_alias("roads", "champion").run_id == child.info.run_id
+    assert parent.data.tags["geohydra.promoted"] == "roads@champion is version 1"
+
+
+def test_a_model_that_was_refused_cannot_be_promoted(tracking: MlflowTracking, outputs: Path, ship: Callable[[Path], Any]):
+    above = outputs / "runs/2/journal"
+    sweep = tracking.open(above, name="sweep", kind="sweep", config=CONFIG)
+    sweep.promote(above / "gone", "/no/such/folder", "roads", "champion")
+    sweep.end("FINISHED")
+
+    assert ship(above).info.status == "FINISHED"
+    assert "no version holds" in Cursor.read(above, Delivery(above).uri).refused[0]
+
+
 def test_latest_needs_no_alias(journal: Record, folder: Path, ship: Callable[[Path], Any], client: MlflowClient, tmp_path: Path):
     (tmp_path / "bundle").mkdir()
     journal.model(str(tmp_path / "bundle"), "roads", "latest")

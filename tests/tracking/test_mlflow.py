@@ -70,3 +70,12 @@ def test_the_config_class_imports_no_mlflow(repository: Path):
     code = "import sys, geohydra.tracking.mlflow; sys.exit('mlflow' in sys.modules or 'pandas' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], cwd=repository, check=False).returncode == 0
+
+
+def test_a_credential_in_a_config_is_never_told(tmp_path: Path):
+    tracking = MlflowTracking(uri=f"sqlite:///{tmp_path}/m.db", folder=str(tmp_path))
+
+    with pytest.raises(ConfigError, match=r"source\.images: this looks like a password in an address"):
+        tracking.open(tmp_path / "j", name="r", kind="run", config={"source": {"images": "https://me:geheim@example.org/*.tif"}})
+
+    assert not (tmp_path / "j").exists()

@@ -17,6 +17,8 @@ from torch import nn
 from geohydra.errors import ConfigError, StepError
 from geohydra.report import read_curves
 from geohydra.training.loop import fit
+from geohydra.training.optimizers import AdamW
+from geohydra.training.schedules import rate
 from geohydra.training.settings import Training
 from geohydra.work import Work
 
@@ -130,6 +132,70 @@ def test_batches_can_be_accumulated(chips, make_work, make_network, make_recipe)
     assert trained.history[-1]["lr"] < trained.history[0]["lr"]
 
 
+class Watched(AdamW):
+    """Keeps the gradients and rates of every step."""
+
+    def __init__(self, **settings: float) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]
+        self.norms: list[float] = []
+        self.rates: list[float] = []
+        self.gradients: list[torch.Tensor] = []
+
+    def build(self, network: nn.Module, *, fused: bool = True) -> Any:
+        made = super().build(network, fused=fused)
+        made.register_step_post_hook(self._look)
+        return made
+
+    def _look(self, optimizer: Any, _args: Any, _kwargs: Any) -> None:
+        values = [value.grad.flatten() for group in optimizer.param_groups for value in group["params"] if value.grad is not None]
+        self.gradients.append(torch.cat(values).clone())
+        self.norms.append(float(self.gradients[-1].norm()))
+        self.rates.append(optimizer.param_groups[0]["lr"])
+
+
+def watched(settings: Training, chips: Any, make_work: Any, make_recipe: Any, *, name: str, batch_size: int = 4) -> Watched:
+    recipe, optimizer = make_recipe(settings), Watched(lr=settings.lr)
+    object.__setattr__(recipe, "optimizer", optimizer)
+    torch.manual_seed(0)
+    network = nn.Conv2d(2, 2, 1)
+    fit(network, recipe, chips(16, batch_size=batch_size, shuffle=False), chips(8, seed=1), work=make_work(name))
+    return optimizer
+
+
+def test_accumulated_batches_have_the_gradient_of_one_large_batch(chips, make_work, make_recipe):
+    small, large = (
+        watched(Training(epochs=1, accumulate=parts, gradient_clip=None), chips, make_work, make_recipe, name=f"{parts}", batch_size=size)
+        for parts, size in ((4, 4), (1, 16))
+    )
+
+    assert len(small.gradients) == len(large.gradients) == 1
+    assert torch.allclose(small.gradients[0], large.gradients[0], atol=1e-6)
+
+
+def test_gradients_are_clipped_to_the_norm_that_was_asked_for(chips, make_work, make_recipe):
+    free = watched(Training(epochs=1, gradient_clip=None), chips, make_work, make_recipe, name="free")
+    clipped = watched(Training(epochs=1, gradient_clip=0.01), chips, make_work, make_recipe, name="clipped")
+
+    assert max(free.norms) > 0.05
+    assert max(clipped.norms) == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle", "constant"])
+def test_every_step_has_the_rate_of_its_schedule(schedule, chips, make_work, make_recipe):
+    settings = Training(epochs=3, lr=0.1, schedule=schedule, warmup=0.2)
+    seen = watched(settings, chips, make_work, make_recipe, name="work").rates
+
+    assert seen == pytest.approx([0.1 * rate(schedule, step / 12, warmup=0.2) for step in range(12)])
+
+
+def test_a_plateau_divides_the_rate_by_ten(chips, make_work, make_recipe):
+    settings = Training(epochs=6, lr=1e-8, schedule="plateau", patience=4, warmup=0.0)
+    seen = watched(settings, chips, make_work, make_recipe, name="work").rates
+
+    assert seen[0] == pytest.approx(1e-8)
+    assert seen[-1] == pytest.approx(1e-9)
+
+
 def test_a_batch_without_any_label_does_no_harm(chips, make_work, make_network, make_recipe):
     train = chips(8)
     train.mask[:] = 255
@@ -173,6 +239,7 @@ this.fit(kit.network(), kit.recipe(this.SETTINGS[sys.argv[5]]), kit.Chips(16), k
 SETTINGS = {
     "cosine": Training(epochs=4, lr=0.01, gradient_clip=0.5),
     "plateau": Training(epochs=6, lr=0.05, schedule="plateau", patience=4, accumulate=3),
+    "average": Training(epochs=4, lr=0.05, ema=0.8, keep_best=2, accumulate=3),
 }
 
 
@@ -193,5 +260,8 @@ def test_a_training_killed_half_way_ends_with_the_same_weights(
     assert killed.returncode == -signal.SIGKILL
     assert torch.equal(weights(straight), weights(resumed))
     assert [line["step"] for line in read_curves(work.report.folder)] == list(range(len(whole.history)))
+    assert len(whole.others) == len(lines.others) == SETTINGS[name].keep_best - 1
+    for ours, theirs in zip(whole.others, lines.others, strict=True):
+        assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
     timeless = [{**values, "seconds": 0} for values in lines.history]
     assert timeless == [{**values, "seconds": 0} for values in whole.history]

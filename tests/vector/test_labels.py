@@ -164,3 +164,15 @@ def test_level_edges_through_pixel_centres_are_drawn_as_gdal_draws_them(tmp_path
     mask = written(tmp_path, shapes, ["house"] * 2, GRIDS[0]).mask(Window(0, 0, SHAPE), ids=IDS, background=0)
 
     np.testing.assert_array_equal(mask, burnt(shapes, ["house"] * 2, GRIDS[0]))
+
+
+@QUICK
+@given(polygons, st.sampled_from(GRIDS))
+def test_outlines_are_the_polygons_of_the_file_in_pixels(tmp_path: Path, shapes: list[shapely.Geometry], grid: Grid) -> None:
+    ground = written(tmp_path, on_ground(shapes, grid), ["field"] * len(shapes), grid)
+
+    outlines = ground.outlines(np.arange(len(shapes))[::-1])
+
+    for outline, shape in zip(outlines[::-1], shapes, strict=True):
+        assert outline.area == pytest.approx(shape.area, abs=1e-4)
+        assert shapely.hausdorff_distance(outline, shape) < 1e-6

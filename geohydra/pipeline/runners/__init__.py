@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -10,8 +10,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from geohydra.errors import GeohydraError
 from geohydra.plan import Plan
 
-StepStatus = Literal["running", "retried", "done", "stored", "failed", "skipped", "cancelled"]
-JobStatus = Literal["done", "stored", "failed", "cancelled"]
+StepStatus = Literal["running", "retried", "done", "stored", "failed", "skipped", "withheld", "pruned", "cancelled"]
+"""`skipped`: something that it needs failed; `withheld`: its condition does not hold; `pruned`: given up, as it had no hope."""
+
+JobStatus = Literal["done", "stored", "failed", "pruned", "cancelled"]
 
 CANCELLED = 130
 """The exit code of a run that was stopped from outside, as shells have it for Ctrl-C."""
@@ -85,6 +87,24 @@ class Listener(Protocol):
 
 
 @runtime_checkable
+class GivingUp(Protocol):
+    """A listener that may stop a step which has no hope."""
+
+    def gives_up(self, identity: str) -> str:
+        """Why a running step shall be stopped; "" while it shall go on. Asked whenever it told metrics."""
+
+
+class Judge(Protocol):
+    """Decides about jobs by the scores of their epochs."""
+
+    def hear(self, job: str, step: int, metrics: Mapping[str, float]) -> None:
+        """The scores of an epoch."""
+
+    def gives_up(self, job: str) -> str:
+        """Why a job has no hope; "" where it has."""
+
+
+@runtime_checkable
 class Runner(Protocol):
     """Built from `conf/runner/x.yaml`."""
 
@@ -95,6 +115,17 @@ class Runner(Protocol):
         """Perform every step of the plan that the store does not hold; logs go below `folder`."""
 
 
+@runtime_checkable
+class Remote(Protocol):
+    """A runner whose runs go on without this process."""
+
+    def take(self, parameters: Mapping[str, Sequence[str]]) -> None:
+        """Keys of the config that can be changed when the run is started again there, each with those that follow it."""
+
+    def tells(self, config: Mapping[str, Any]) -> bool:
+        """Whether the run itself tells tracking how it went."""
+
+
 def job_statuses(plan: Plan, steps: Mapping[str, StepOutcome]) -> dict[str, JobStatus]:
     """How each job ended, from how its steps did."""
     return {job.name: job_status({steps[identity].status for identity in job.steps.values()}) for job in plan.jobs}
@@ -102,8 +133,11 @@ def job_statuses(plan: Plan, steps: Mapping[str, StepOutcome]) -> dict[str, JobS
 
 def job_status(found: set[StepStatus]) -> JobStatus:
     """How a job ended whose steps ended like this."""
+    if "pruned" in found and "failed" not in found:
+        return "pruned"
     if found & {"failed", "skipped"}:
         return "failed"
+    found = found - {"withheld"}
     if found <= {"stored"}:
         return "stored"
     return "done" if found <= {"done", "stored"} else "cancelled"

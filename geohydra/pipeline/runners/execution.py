@@ -7,12 +7,14 @@ import os
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
 from geohydra import storage
-from geohydra.pipeline.runners import Failure, Listener, Outcome, StepOutcome, StepStatus, job_statuses
+from geohydra.pipeline.guards import unmet
+from geohydra.pipeline.runners import Failure, GivingUp, Listener, Outcome, StepOutcome, StepStatus, job_statuses
 from geohydra.pipeline.runners.budget import Budget, Grant
 from geohydra.pipeline.runners.interrupt import Interrupts
 from geohydra.pipeline.runners.process import StepProcess
@@ -20,7 +22,7 @@ from geohydra.pipeline.runners.server import fork_server
 from geohydra.pipeline.runners.stored import locate, stored_steps
 from geohydra.pipeline.runners.worker import Order, environment_of
 from geohydra.plan import Plan
-from geohydra.work import Request
+from geohydra.work import Request, discard
 
 
 class Settings(Protocol):
@@ -62,7 +64,7 @@ class Execution:
             self._budget.check(step.role)
         for identity, seconds in stored.items():
             self._tell(StepOutcome(identity, "stored", self._uris[identity], seconds))
-        self._sorter = graphlib.TopologicalSorter({step.id: set(step.needs.values()) - set(stored) for step in missing})
+        self._sorter = graphlib.TopologicalSorter({step.id: set(step.before) - set(stored) for step in missing})
         self._sorter.prepare()
         if missing:
             self._perform()
@@ -89,17 +91,29 @@ class Execution:
         self._collect_ready()
         if self._server.waiting() is None:
             for identity in list(self._ready):
-                if len(self._running) < self._settings.parallel and (grant := self._budget.take(self._steps[identity].role)):
+                is_free = len(self._running) < self._settings.parallel and self._is_due(identity)
+                if is_free and (grant := self._budget.take(self._steps[identity].role)):
                     self._ready.remove(identity)
                     self._start(identity, grant)
         return bool(self._running or self._ready)
 
+    def _is_due(self, identity: str) -> bool:
+        """Whether the step serves one of the jobs that may be under way: the first ones that have not ended."""
+        if self._plan.at_once is None:
+            return True
+        pending = {name for step in self._plan.steps if step.id not in self._outcomes for name in step.jobs}
+        due = [job.name for job in self._plan.jobs if job.name in pending][: self._plan.at_once]
+        return not set(due).isdisjoint(self._steps[identity].jobs)
+
     def _collect_ready(self) -> None:
         while self._sorter.is_active() and (ready := self._sorter.get_ready()):
             for identity in ready:
-                missing = [need for need in self._steps[identity].needs.values() if self._outcomes[need].status not in ("done", "stored")]
+                step = self._steps[identity]
+                missing = [need for need in step.before if self._outcomes[need].status not in ("done", "stored")]
                 if missing:
                     self._settle(identity, "skipped", Failure(f"step {identity}", f"not run, because {missing[0]} is missing"))
+                elif step.when and (why := unmet(step.when, [self._uris[need] for need in step.needs.values()])):
+                    self._settle(identity, "withheld", Failure(f"step {identity}", why))
                 else:
                     self._ready.append(identity)
         self._ready.sort(key=list(self._steps).index)
@@ -112,7 +126,7 @@ class Execution:
         resources = grant.resources
         order = Order(
             identity,
-            Request(step.step, step.config, needs, self._store, resources),
+            Request(step.step, step.config, needs, self._store, resources, step.shard, tuple(self._uris[part] for part in step.parts)),
             self._log(identity),
             str(Path.cwd()),
             {**os.environ, **environment_of(resources.cpu, grant.gpus, resources.device)},
@@ -150,11 +164,27 @@ class Execution:
         for message in process.messages():
             if "event" in message:
                 self._listener.on_event(identity, message["event"])
+                if "metrics" in message["event"] and (why := self._hopeless(identity)):
+                    self._give_up(identity, why)
+                    return
             else:
                 self._end(identity, message)
                 return
         if gone:
             self._end(identity, {"failure": process.crash(), "again": True})
+
+    def _hopeless(self, identity: str) -> str:
+        return self._listener.gives_up(identity) if isinstance(self._listener, GivingUp) else ""
+
+    def _give_up(self, identity: str, why: str) -> None:
+        """End it at once, and forget what it had so far: nobody will go on with it."""
+        process, grant = self._running.pop(identity)
+        process.close()
+        self._budget.give_back(grant)
+        with suppress(OSError), self._log(identity).open("a") as log:
+            log.write(f"given up: {why}\n")
+        discard(process.order.request)
+        self._settle(identity, "pruned", Failure(f"step {identity}", why))
 
     def _end(self, identity: str, answer: dict[str, Any]) -> None:
         process, grant = self._running.pop(identity)

@@ -14,8 +14,11 @@ def locate(plan: Plan, store: str) -> dict[str, str]:
 
 
 def stored_steps(plan: Plan, store: str) -> dict[str, float]:
-    """Ids of the steps whose output exists, and the seconds that it took when it was made."""
+    """Ids of the steps whose output exists, and the seconds that it took when it was made. Where the whole exists, nobody needs its
+    shards: they count as stored too."""
     places = locate(plan, store)
     with ThreadPoolExecutor(min(16, len(places) or 1)) as pool:
         found = dict(zip(places, pool.map(read_manifest, places.values()), strict=True))
-    return {identity: float(manifest.get("seconds", 0.0)) for identity, manifest in found.items() if manifest is not None}
+    stored = {identity: float(manifest.get("seconds", 0.0)) for identity, manifest in found.items() if manifest is not None}
+    parts = {part: 0.0 for step in plan.steps if step.id in stored for part in step.parts}
+    return parts | stored

@@ -1,0 +1,77 @@
+"""Classes of clips held against the labels: tables, a picture, headline metrics."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from geohydra.types import IGNORE, Scene, Window
+
+if TYPE_CHECKING:
+    from geohydra.evaluation.settings import Evaluation
+    from geohydra.task import Ground, Pair, Target
+    from geohydra.work import Work
+
+
+class ClipTask(Protocol):
+    """What is asked of a task that answers for clips."""
+
+    classes: tuple[str, ...]
+
+    def parts(self, scene: Scene) -> Sequence[Scene]:
+        """The clips of a sequence."""
+
+    def target(self, ground: Ground, window: Window) -> Target:
+        """`label`: the class id of a clip, IGNORE where it is unknown."""
+
+
+def evaluate(task: ClipTask, pairs: Sequence[Pair], *, split: str, settings: Evaluation, work: Work) -> dict[str, Any]:
+    """Compare the clips of a split with their labels; a clip counts once, whatever windows of it are in the split."""
+    from geohydra import pictures
+    from geohydra.evaluation.scores import class_table, confusion_table, headline
+
+    prefix = "" if split == settings.splits[-1] else f"{split}_"
+    matrix = np.zeros((len(task.classes),) * 2, np.int64)
+    told: dict[str, list[Any]] = {"clip": [], "truth": [], "prediction": [], "score": []}
+    for pair in pairs:
+        for clip, truth, answer, score in _compared(task, pair):
+            matrix[truth, answer] += 1
+            for name, value in zip(told, (clip, task.classes[truth], task.classes[answer], score), strict=True):
+                told[name].append(value)
+    if not matrix.any():
+        work.say(f"{split}: no clip has a label, so it has no scores")
+        return {"metrics": {}, "thresholds": {}}
+    work.report.table(f"{prefix}clips", told)
+    work.report.table(f"{prefix}confusion_matrix", confusion_table(matrix, task.classes))
+    work.report.table(f"{prefix}per_class", class_table(matrix, task.classes))
+    work.report.figure(f"{prefix}confusion_matrix", pictures.confusion(matrix, task.classes, title=f"Confusion matrix, {split}"))
+    metrics = headline(matrix, task.classes)
+    text = f"{split}: accuracy {metrics['accuracy']:.3f} of {int(matrix.sum())} clips, F1 {metrics['f1']:.3f}"
+    trivial = f"the most frequent class everywhere gives {metrics['baseline_accuracy']:.3f}"
+    work.say(f"{text} ({trivial})")
+    work.report.note(f"{text}; {trivial}.")
+    return {"metrics": metrics, "thresholds": {}}
+
+
+def _compared(task: ClipTask, pair: Pair) -> list[tuple[str, int, int, float]]:
+    """Clips of a sequence that have a label: id, true class, answer, and its score."""
+    from geohydra.ground import open_ground
+
+    path = pair.file("clips_csv")
+    if path is None:
+        raise KeyError(f"the prediction of {pair.scene.id} names no clips_csv")
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = {row["clip"]: row for row in csv.DictReader(stream)}
+    found = []
+    for clip in task.parts(pair.scene):
+        ground = open_ground(clip) if clip.id in pair.parts else None
+        if ground is None:
+            continue
+        label = task.target(ground, Window(0, 0, clip.grid.shape))["label"]
+        truth = int(np.asarray(label)[0])
+        if truth != IGNORE:
+            found.append((clip.id, truth, task.classes.index(rows[clip.id]["class"]), float(rows[clip.id]["score"])))
+    return found

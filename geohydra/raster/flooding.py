@@ -1,0 +1,143 @@
+"""Objects that touch, kept apart: seeds in their middles grow down a landscape until they meet.
+
+A watershed whose outcome at a pixel depends on the pixels around it up to a known distance, and on nothing else: a scene may be
+flooded piece by piece, each with a margin, and is as if flooded at once.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[Any]
+
+SEED = 8
+"""The level of seeds; flooding goes down from the level below it to 1, and 0 is no object."""
+
+
+def margin(reach: int) -> int:
+    """Pixels around a piece that may have a say in it."""
+    return (SEED - 1) * reach
+
+
+def flood(levels: NDArray[np.uint8], seeds: Labels, *, reach: int) -> Labels:
+    """Labels of seeds, 0 where there is none, spread over `levels` `(row, col)` from 1 to SEED.
+
+    Level by level from above, each by at most `reach` steps from side to side. Of two that reach a pixel in the same
+    step the smaller label has it. What no seed reaches stays 0.
+    """
+    height = np.pad(levels, 1)
+    width = height.shape[1]
+    around = np.array([-width, -1, 1, width])
+    heights, labels = height.ravel(), np.pad(seeds, 1).ravel()
+    front = np.flatnonzero(labels)
+    for level in range(SEED - 1, 0, -1):
+        front = _spread(heights, labels, _open(heights, labels, front, around), around, level, reach)
+    return np.ascontiguousarray(labels.reshape(height.shape)[1:-1, 1:-1])
+
+
+def _spread(
+    heights: NDArray[np.uint8], labels: Labels, front: NDArray[np.intp], around: NDArray[np.intp], level: int, reach: int
+) -> NDArray[np.intp]:
+    """Let labels grow in place as far as this level lets them; returns the pixels that might go on below."""
+    reached, last = [front], np.empty(labels.size, np.int32)
+    for _ in range(reach):
+        near = front[:, None] + around
+        free = (labels[near] == 0) & (heights[near] >= level)
+        places, takers = near[free], np.broadcast_to(labels[front][:, None], near.shape)[free]
+        if not places.size:
+            break
+        order = np.argsort(-takers.astype(np.int64), kind="stable")
+        labels[places[order]] = takers[order]
+        last[places] = np.arange(places.size)
+        front = places[last[places] == np.arange(places.size)]
+        reached.append(front)
+    return np.concatenate(reached)
+
+
+def _open(heights: NDArray[np.uint8], labels: Labels, pixels: NDArray[np.intp], around: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Those beside a pixel that is to be reached and is not yet."""
+    near = pixels[:, None] + around
+    return np.asarray(pixels[((labels[near] == 0) & (heights[near] > 0)).any(axis=1)])
+
+
+def depths(ids: Labels, *, most: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """For each pixel of an object how far the object's edge is, in pixels (1 beside it), and the same as a part of the object's
+    depth, but of no more than `most` pixels. The edge of the array is no edge of an object; outside of objects both are 0.
+    """
+    from scipy import ndimage
+
+    far = np.zeros(ids.shape, np.float32)
+    parts = np.zeros(ids.shape, np.float32)
+    for number, place in enumerate(ndimage.find_objects(ids.astype(np.int32)), start=1):
+        if place is None:
+            continue
+        box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in place)
+        own = ids[box] == number
+        away = _from_edge(own)
+        far[box][own] = away[own]
+        parts[box][own] = np.minimum(away[own] / min(float(away.max()), most), 1.0)
+    return far, parts
+
+
+def _from_edge(own: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distances to the nearest pixel that is not of the object; where all are, far away."""
+    from scipy import ndimage
+
+    if own.all():
+        return np.full(own.shape, np.hypot(*own.shape), np.float32)
+    return np.asarray(ndimage.distance_transform_edt(own), np.float32)
+
+
+class Components:
+    """Numbers the areas of a mask that hang together by their sides, strip by strip from the top."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._above: Labels | None = None
+        self._pairs: list[NDArray[np.int64]] = []
+        self._sizes = [np.zeros(1, np.int64)]
+
+    @property
+    def count(self) -> int:
+        """Numbers given so far."""
+        return self._count
+
+    def add(self, mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
+        """The next rows: a number for each area of them `(row, col)`, from 1 on; 0 outside of the mask."""
+        from scipy import ndimage
+
+        found, count = ndimage.label(mask)
+        labels = np.where(found > 0, found + self._count, 0).astype(np.uint32)
+        if self._above is not None:
+            meet = (self._above > 0) & (labels[0] > 0)
+            self._pairs.append(np.unique(np.stack([self._above[meet], labels[0][meet]], axis=1), axis=0).astype(np.int64))
+        self._count += int(count)
+        self._sizes.append(np.bincount(found.ravel(), minlength=count + 1)[1:])
+        self._above = labels[-1].copy()
+        return labels
+
+    def united(self, *, least: int = 1) -> NDArray[np.uint32]:
+        """For each number the one of the whole area that it belongs to; areas are numbered from 1 by their first pixel. Those of fewer
+        than `least` pixels are 0."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        pairs = np.concatenate([*self._pairs, np.empty((0, 2), np.int64)])
+        links = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(self._count + 1,) * 2)
+        _, groups = connected_components(links, directed=False)
+        _, firsts, places = np.unique(groups, return_index=True, return_inverse=True)
+        ranks = np.empty(len(firsts), np.uint32)
+        ranks[np.argsort(firsts)] = np.arange(len(firsts), dtype=np.uint32)
+        numbers = ranks[places]
+        kept = np.bincount(numbers, np.concatenate(self._sizes)) >= least
+        kept[0] = False
+        return np.where(kept, np.cumsum(kept), 0).astype(np.uint32)[numbers]
+
+
+def blocks(length: int, size: int) -> list[tuple[int, int]]:
+    """Starts and stops that together are a whole length."""
+    return list(pairwise([*range(0, length, size), length]))
