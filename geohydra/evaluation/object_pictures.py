@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COLORS = {"hit": (25, 195, 230), "missed": (255, 205, 40), "false alarm": (225, 45, 60)}
 _MAP = 700
 _LARGE = 384
+_DIM = 0.45
 _BITS = 4
 """Fractions of a pixel in which lines are drawn: a sixteenth."""
 
@@ -60,12 +61,23 @@ class Example:
 
 
 def scene_map(scene: Marked) -> bytes:
-    """The whole scene, with all that counts."""
+    """The whole scene, with all that counts; what is not in the split is dimmed."""
     title, image = read_images(scene.pair, longest=_MAP)[-1]
     shape = scene.pair.scene.grid.shape
-    drawn = draw(image, scene, Window(0, 0, shape))
+    drawn = draw(_dimmed(image, scene.pair), scene, Window(0, 0, shape))
     counts = {f"{name} ({int(chosen.sum())})": COLORS[name] for name, _, chosen in scene.kinds}
     return pictures.side_by_side([[(f"{scene.pair.scene.id} {title}".rstrip(), drawn)]], legend=counts)
+
+
+def _dimmed(image: pictures.Rgb, pair: Pair) -> pictures.Rgb:
+    shape = pair.scene.grid.shape
+    down, right = image.shape[0] / shape.rows, image.shape[1] / shape.cols
+    shown = (image * _DIM).astype(np.uint8)
+    for window in pair.windows:
+        rows = slice(round(window.row * down), round(window.row_stop * down))
+        cols = slice(round(window.col * right), round(window.col_stop * right))
+        shown[rows, cols] = image[rows, cols]
+    return shown
 
 
 def choose(examples: Sequence[Example], count: int) -> list[Example]:

@@ -174,5 +174,4 @@ def test_outlines_are_the_polygons_of_the_file_in_pixels(tmp_path: Path, shapes:
     outlines = ground.outlines(np.arange(len(shapes))[::-1])
 
     for outline, shape in zip(outlines[::-1], shapes, strict=True):
-        assert outline.area == pytest.approx(shape.area, abs=1e-4)
-        assert shapely.hausdorff_distance(outline, shape) < 1e-6
+        assert outline.symmetric_difference(shape).area < 1e-4
