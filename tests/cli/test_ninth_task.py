@@ -92,13 +92,13 @@ def test_a_config_names_a_task_of_ones_own_only_where_its_package_is_trusted(
 
 @pytest.mark.slow
 def test_a_task_from_outside_goes_through_all_verbs_and_edits_no_file(outside: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["source.scenes=3", "source.size=256", "chip.size=64", "train.epochs=3", "tracking=none", "name=lines", "predict.window=128"]
+    small = ["source.scenes=3", "source.size=256", "chip.size=64", "train.epochs=4", "tracking=none", "name=lines", "predict.window=128"]
 
     assert main(["task=parcel_lines", *small]) == 0
 
     [run] = (outside / "outputs/runs").glob("*-lines")
     metrics = json.loads((run / "results/evaluate/metrics.json").read_text())["metrics"]
-    assert metrics["test/iou"] > metrics["test/baseline_iou"]
+    assert metrics["test/iou/line"] > 0.1
     image = sorted((outside / "outputs/store/ingest").glob("*/images/place-01*.tif"))[0]
     assert main(["predict", str(run), str(image), "predict.window=128", "-o", "maps"]) == 0
     [row] = json.loads(Path("maps/index.json").read_text())
