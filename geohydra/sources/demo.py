@@ -32,7 +32,10 @@ class Demo:
 
     Pixels are reflectance times 10000 (uint16) in red, green, blue and near infrared; 0 is nodata: every third scene is cut by
     the edge of a swath. Labels are polygons of fields, water, roads and buildings; meadows, gardens and woods have none.
+    Other built-in worlds of single images say what is `labelled` in them, and how a scene is made.
     """
+
+    labelled: tuple[str, ...] = _CLASSES
 
     def __init__(
         self,
@@ -54,8 +57,8 @@ class Demo:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Four, always the same."""
-        return _CLASSES
+        """Always the same."""
+        return self.labelled
 
     def lock(self) -> Sequence[LockEntry]:
         """It stands on no file."""
@@ -73,7 +76,7 @@ class Demo:
             "nodata": "0",
         }
         rows = [{"scene": name, **made, "labels": "made with it", "verdict": "good"} for name in self.names]
-        return Inspection(rows=rows, classes=frozenset(_CLASSES), bands=_BANDS)
+        return Inspection(rows=rows, classes=frozenset(self.labelled), bands=_BANDS)
 
     def scenes(
         self,
@@ -104,8 +107,13 @@ class Demo:
 
         rng = np.random.default_rng([self.seed, number])
         place = make_place(rng, self.extent)
-        assets = (Asset(self.write_image(folder, name, place, rng, number), _BANDS, (1, 2, 3, 4), "uint16", 0.0),)
-        labels, told = self.write_labels(folder, name, place.features(), number, classes=_CLASSES)
+        image = self.write_image(folder, name, place, rng, number)
+        return self.written(folder, name, number, image, place.features())
+
+    def written(self, folder: Path, name: str, number: int, image: str, features: Iterable[tuple[str, BaseGeometry]]) -> Scene:
+        """The scene of an image that was written, with its labels."""
+        assets = (Asset(image, _BANDS, (1, 2, 3, 4), "uint16", 0.0),)
+        labels, told = self.write_labels(folder, name, features, number, classes=self.labelled)
         return Scene(name, self.grid(number), assets, labels, _FIRST_DAY + timedelta(days=number), {"geohydra:labels": told})
 
     def write_image(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,12 +15,13 @@ from geohydra.sources.inspection import Inspection
 from geohydra.types import Asset, LockEntry, Scene
 
 _TIMES = (datetime(2022, 6, 5, 10, 30, tzinfo=UTC), datetime(2024, 6, 9, 10, 30, tzinfo=UTC))
-_CLASSES = ("built", "demolished")
 
 
-class DemoPairs:
+class DemoPairs(Demo):
     """The scenes of `Demo`, each with two acquisitions. Labels are the houses that were `built` or `demolished` between them; crops,
     textures, haze and noise change as well, and are no change to find."""
+
+    labelled = ("built", "demolished")
 
     def __init__(
         self,
@@ -29,40 +31,13 @@ class DemoPairs:
         resolution: Annotated[float, Field(ge=0.25, le=5.0)] = 1.0,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
-        self._demo = Demo(scenes=scenes, size=size, resolution=resolution, seed=seed)
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """Four, always the same."""
-        return self._demo.bands
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        """Two, always the same."""
-        return _CLASSES
-
-    def lock(self) -> Sequence[LockEntry]:
-        """It stands on no file."""
-        return ()
+        super().__init__(scenes=scenes, size=size, resolution=resolution, seed=seed)
 
     def inspect(self, lock: Sequence[LockEntry]) -> Inspection:
         """What would be made."""
-        found = self._demo.inspect(lock)
+        found = super().inspect(lock)
         times = " and ".join(f"{time:%Y-%m-%d}" for time in _TIMES)
-        return Inspection(rows=[{**row, "times": times} for row in found.rows], classes=frozenset(_CLASSES), bands=self.bands)
-
-    def scenes(
-        self,
-        lock: Sequence[LockEntry],  # noqa: ARG002 (it stands on no file)
-        folder: Path,
-        progress: Callable[[int, int, str], None],
-    ) -> Iterator[Scene]:
-        """Make both images of every scene, with the labels as GeoJSON (to look at) and as GeoParquet."""
-        names = self._demo.names
-        for number, name in enumerate(names):
-            progress(number, len(names), name)
-            yield self._scene(number, name, folder)
-        progress(len(names), len(names), "")
+        return replace(found, rows=[{**row, "times": times} for row in found.rows])
 
     def _scene(self, number: int, name: str, folder: Path) -> Scene:
         import numpy as np
@@ -70,13 +45,12 @@ class DemoPairs:
         from geohydra.sources.later import later
         from geohydra.sources.world import make_place
 
-        demo = self._demo
-        rng = np.random.default_rng([demo.seed, number])
-        before = make_place(rng, demo.extent)
+        rng = np.random.default_rng([self.seed, number])
+        before = make_place(rng, self.extent)
         after, changes = later(before, rng)
         assets = tuple(
-            Asset(demo.write_image(folder, f"{name}-{time:%Y}", place, rng, number), demo.bands, (1, 2, 3, 4), "uint16", 0.0, time)
+            Asset(self.write_image(folder, f"{name}-{time:%Y}", place, rng, number), self.bands, (1, 2, 3, 4), "uint16", 0.0, time)
             for time, place in zip(_TIMES, (before, after), strict=True)
         )
-        labels, told = demo.write_labels(folder, name, changes, number, classes=_CLASSES)
-        return Scene(name, demo.grid(number), assets, labels, properties={"geohydra:labels": told})
+        labels, told = self.write_labels(folder, name, changes, number, classes=self.labelled)
+        return Scene(name, self.grid(number), assets, labels, properties={"geohydra:labels": told})
