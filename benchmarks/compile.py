@@ -11,12 +11,15 @@ from _measure import Measured, measure_once, small
 
 ROOT = Path(__file__).resolve().parents[1]
 KUBERNETES = ("hardware=gpu", "+cluster.secret_env.AWS_SECRET_ACCESS_KEY=store-keys/secret", "cluster.scratch.size=50Gi")
+SHARDS = tuple(f"pipeline.shards.{stage}=64" for stage in ("ingest", "chip", "predict", "evaluate"))
 GRID = ("-m", f"train.lr={','.join(f'{rate / 1000:g}' for rate in range(1, 17))}", "loss=dice,focal", "model=unet,fpn")
 
 CASES: tuple[tuple[str, tuple[str, ...], float], ...] = (
     ("the default", (), 3.0),
     ("the default with Kubernetes settings", KUBERNETES, 3.0),
     ("64 shards of 8 scenes, and a condition", ("pipeline.shards.predict=64", "source.scenes=512", "deploy.when='test/iou >= 0.7'"), 10.0),
+    ("the same, four steps in 64 shards each", (*SHARDS, "source.scenes=512", "deploy.when='test/iou >= 0.7'"), 10.0),
+    ("the same with Kubernetes settings", (*SHARDS, *KUBERNETES, "source.scenes=512"), 10.0),
     ("a grid of 64 jobs", GRID, 10.0),
     ("a grid of 64 jobs with Kubernetes settings", (*GRID, *KUBERNETES), 10.0),
 )

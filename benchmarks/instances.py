@@ -1,8 +1,9 @@
 """Prediction of objects by watershed against the bare forward of the same network on decoded tensors, what the flooding itself costs, and
 how memory grows with the scene.
 
-`python benchmarks/instances.py [--small]`. The network is folded and in channels-last order on both sides; ours also reads a COG,
-normalises, merges windows, labels seeds, floods, writes a COG of ids and the outlines of the objects.
+`python benchmarks/instances.py [--small]`. The network is folded and in channels-last order on both sides, and on both sides two windows
+run side by side, a core each; ours also reads a COG, normalises, merges windows, labels seeds, floods, writes a COG of ids and the outlines
+of the objects, and draws a picture.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 from _measure import measure, measure_in_turn, report
-from predict import BANDS, BATCH, WINDOW, forward, make_scene
+from detect import forward
+from predict import BANDS, BATCH, WINDOW, make_scene
 from predict_memory import highest
 
 from geohydra.bundle import Card, TrainedModel, load_model, write_model
@@ -162,10 +164,10 @@ def speed(size: int, repeats: int, encoder: str) -> None:
 def main() -> None:
     """Print all figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="1 million pixels, once; memory at 1,000 and 3,000 px")
-    parser.add_argument("--size", type=int, default=4096, help="rows and columns of the scene")
+    parser.add_argument("--small", action="store_true", help="1 million pixels, once; memory at 2,500 and 5,000 px")
+    parser.add_argument("--size", type=int, default=2048, help="rows and columns of the scene")
     parser.add_argument("--encoder", default="resnet34", help="of the U-Net; the lighter it is, the more the rest weighs")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--make", action="store_true")
     parser.add_argument("--peak", action="store_true")
@@ -178,11 +180,11 @@ def main() -> None:
         print(*peak(options.folder, options.size))
         return
     speed(*((1024, 1) if options.small else (options.size, options.repeats)), options.encoder)
-    sizes = (1000, 3000) if options.small else (4000, 16_000)
+    sizes = (2500, 5000) if options.small else (4000, 12_000)
     (low, _), (high, seconds) = (measured_apart(size) for size in sizes)
     print(
         f"instances memory: {high:.0f} MB at {sizes[1]} px ({seconds:.0f} s), {low:.0f} MB at {sizes[0]} px;"
-        f" difference {high - low:.0f} MB (target <= {SLACK_MB})"
+        f" difference {high - low:.0f} MB (target <= {SLACK_MB}){'' if high - low <= SLACK_MB else ' MISSED'}"
     )
 
 

@@ -117,7 +117,7 @@ def main() -> None:
             (low, _), (high, seconds) = (measure(Path(place), size, overlap) for size in sizes)
             print(
                 f"predict memory, overlap {overlap:.0%}: {high:.0f} MB at {sizes[1]} px ({seconds:.0f} s), {low:.0f} MB at {sizes[0]} px;"
-                f" difference {high - low:.0f} MB (target <= {SLACK_MB})"
+                f" difference {high - low:.0f} MB (target <= {SLACK_MB}){'' if high - low <= SLACK_MB else ' MISSED'}"
             )
 
 

@@ -10,6 +10,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 from geohydra import storage
 from geohydra.errors import DataError
 from geohydra.raster import outline
-from geohydra.types import Asset, Grid, LabelAsset, MaskAsset, Scene, Shape
+from geohydra.types import Asset, Grid, LabelAsset, MaskAsset, Scene, Shape, Steps
 
 _FILE = "items.json"
 _RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
@@ -36,13 +37,18 @@ _OWN = {
     "proj:shape",
     "geohydra:crs",
     "geohydra:composite",
+    "geohydra:steps",
 }
 
 
 def write(scenes: Iterable[Scene], folder: Path) -> Path:
     """Write `items.json` into a folder, whole or not at all; places below the folder are told relative to it."""
-    items = ",\n".join(json.dumps(_item(scene, folder.absolute()), allow_nan=False) for scene in scenes)
-    storage.write_bytes(str(folder / _FILE), f'{{"type": "FeatureCollection", "features": [\n{items}\n]}}\n'.encode())
+    return _write((_item(scene, folder.absolute()) for scene in scenes), folder)
+
+
+def _write(items: Iterable[Mapping[str, Any]], folder: Path) -> Path:
+    told = ",\n".join(json.dumps(item, allow_nan=False) for item in items)
+    storage.write_bytes(str(folder / _FILE), f'{{"type": "FeatureCollection", "features": [\n{told}\n]}}\n'.encode())
     return folder / _FILE
 
 
@@ -56,6 +62,14 @@ def read(folder: Path) -> list[Scene]:
         raise DataError(str(path), "there is no catalogue", "run ingest first") from cause
     except (ValueError, KeyError, TypeError) as cause:
         raise DataError(str(path), f"is no catalogue that ingest wrote ({cause!r})", "run ingest again") from cause
+
+
+def join(folders: Sequence[Path], order: Sequence[tuple[int, int]], folder: Path) -> list[Scene]:
+    """One `items.json` of those of several folders, whose files stand in this one too. `order` tells for each scene its folder and its
+    place there. Returns the scenes."""
+    parts = [json.loads((part / _FILE).read_bytes())["features"] for part in folders]
+    _write([parts[part][place] for part, place in order], folder)
+    return read(folder)
 
 
 def _item(scene: Scene, folder: Path) -> dict[str, Any]:
@@ -74,6 +88,9 @@ def _item(scene: Scene, folder: Path) -> dict[str, Any]:
         item["bbox"] = outline.bbox(footprint)
     if scene.composite is not None:
         item["properties"]["geohydra:composite"] = scene.composite
+    if scene.steps is not None:
+        start = scene.steps.start
+        item["properties"]["geohydra:steps"] = {**asdict(scene.steps), "start": _moment(start) if start else None}
     for place, mask in enumerate(scene.masks):
         item["assets"][f"mask-{place}"] = _mask_asset(mask, folder)
     if scene.labels is not None:
@@ -200,6 +217,7 @@ def _scene(item: Mapping[str, Any], folder: Path) -> Scene:
         properties={key: value for key, value in told.items() if key not in _OWN},
         masks=tuple(_read_mask(mask, folder) for mask in masks),
         composite=told.get("geohydra:composite"),
+        steps=_read_steps(told.get("geohydra:steps")),
     )
 
 
@@ -227,6 +245,12 @@ def _read_mask(asset: Mapping[str, Any], folder: Path) -> MaskAsset:
 
 def _read_time(told: Mapping[str, Any]) -> datetime | None:
     return datetime.fromisoformat(told["datetime"]) if told.get("datetime") else None
+
+
+def _read_steps(told: Mapping[str, Any] | None) -> Steps | None:
+    if told is None:
+        return None
+    return Steps(told["days"], told["how"], datetime.fromisoformat(told["start"]) if told["start"] else None)
 
 
 def _read_labels(asset: Mapping[str, Any], folder: Path) -> LabelAsset:

@@ -6,6 +6,7 @@ Colours are `(red, green, blue)`, 0 to 255; pictures of pixels are uint8 `(row, 
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -58,6 +59,8 @@ _CUSTOMARY = {
 """The colours that maps give to some things."""
 _INK = "#22262b"
 _LINES = ("#2f6690", "#c8553d", "#588157", "#b8860b", "#8a5a83", "#3aafa9", "#6d6875", "#b56576")
+_BANDS = {"red": "#c8553d", "green": "#588157", "blue": "#2f6690", "nir": "#8a5a83"}
+"""Lines of bands in the colours that they are called by."""
 
 
 def palette(names: Sequence[str], colors: Mapping[str, str] | None = None, *, background: str | None = None) -> tuple[Color, ...]:
@@ -149,7 +152,7 @@ def side_by_side(rows: Sequence[Sequence[Panel]], *, title: str = "", legend: Ma
     """Rows of pictures with a title above each, and what the colours mean below."""
     wide = max(len(row) for row in rows)
     cell = min(6.0, 15.0 / wide) if len(rows) == 1 else min(4.2, 15.0 / wide)
-    heights = [max(_aspect(panel) for panel in row) * cell + 0.35 for row in rows]
+    heights = [max(_aspect(panel) for panel in row) * cell + 0.2 + 0.15 * max(_line_count(name) for name, _ in row) for row in rows]
     extra = 0.55 * bool(title) + 0.55 * bool(legend)
     figure = _figure(wide * cell + 0.2, sum(heights) + extra)
     axes = figure.subplots(len(rows), wide, squeeze=False, gridspec_kw={"height_ratios": heights})
@@ -160,6 +163,10 @@ def side_by_side(rows: Sequence[Sequence[Panel]], *, title: str = "", legend: Ma
                 _show(axis, row[place])
     _headings(figure, title, legend)
     return _png(figure)
+
+
+def _line_count(text: str) -> int:
+    return 1 + text.count("\n")
 
 
 def ground_map(rgb: Rgb, *, title: str, legend: Mapping[str, Color], pixel: float | None) -> bytes:
@@ -210,11 +217,14 @@ def confusion(matrix: NDArray[Any], names: Sequence[str], *, title: str = "Confu
     return _png(figure)
 
 
-def curves(lines: Sequence[Mapping[str, Any]], *, title: str = "Training", xlabel: str = "epoch") -> bytes:
+def curves(
+    lines: Sequence[Mapping[str, Any]], *, title: str = "Training", xlabel: str = "epoch", colors: Mapping[str, Color] | None = None
+) -> bytes:
     """Metrics by epoch or another step, a panel each: `train/x` and `val/x` share one, and all `val/x/CLASS` do.
 
-    Lines are `{"step": 3, "metrics": {name: value}}`.
+    Lines are `{"step": 3, "metrics": {name: value}}`. `colors` are those of some labels, such as classes on maps.
     """
+    known = {name: _unit(color) for name, color in (colors or {}).items()}
     panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for line in lines:
         for name, value in line["metrics"].items():
@@ -223,7 +233,8 @@ def curves(lines: Sequence[Mapping[str, Any]], *, title: str = "Training", xlabe
     figure, axes = _panels(max(1, len(panels)))
     for axis, (what, series) in zip(axes, panels.items(), strict=False):
         for place, (split, points) in enumerate(sorted(series.items())):
-            axis.plot(*zip(*points, strict=True), label=split, color=_LINES[place % len(_LINES)], marker="." if len(points) < 60 else "")
+            color = known.get(split, _LINES[place % len(_LINES)])
+            axis.plot(*zip(*points, strict=True), label=split, color=color, marker="." if len(points) < 60 else "")
         axis.set_title(what, loc="left")
         axis.set_xlabel(xlabel)
         axis.grid(alpha=0.25)
@@ -278,8 +289,10 @@ def by_overlap(scores: Mapping[str, Curve], *, title: str) -> bytes:
 def histogram(series: Mapping[str, Curve], *, title: str, xlabel: str = "value") -> bytes:
     """Counts over values for each name: `(edges, counts)`, one more edge than counts."""
     figure, (axis, *_) = _panels(1)
-    for place, (name, (edges, counts)) in enumerate(series.items()):
-        axis.stairs(np.asarray(counts, float), np.asarray(edges, float), label=name, color=_LINES[place % len(_LINES)], linewidth=1.4)
+    others = itertools.cycle(color for color in _LINES if color not in {_BANDS.get(name.lower()) for name in series})
+    for name, (edges, counts) in series.items():
+        color = _BANDS.get(name.lower()) or next(others)
+        axis.stairs(np.asarray(counts, float), np.asarray(edges, float), label=name, color=color, linewidth=1.4)
     axis.set(xlabel=xlabel, ylabel="pixels")
     axis.set_title(title, loc="left")
     axis.grid(alpha=0.25)

@@ -20,7 +20,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from geohydra import signing, web
+from geohydra import cloud, signing, web
 from geohydra.errors import DataError, StoreError
 from geohydra.types import LockEntry
 
@@ -70,8 +70,9 @@ def exists(uri: str) -> bool:
         return local_path(uri).exists()
     if web.is_web(uri):
         return _found(uri)
-    system, path = filesystem(uri)
-    return bool(system.exists(path))
+    with cloud.asking(uri):
+        system, path = filesystem(uri)
+        return bool(system.exists(path))
 
 
 def _found(uri: str) -> bool:
@@ -83,20 +84,25 @@ def _found(uri: str) -> bool:
 
 
 def read_bytes(uri: str) -> bytes:
-    """The whole content of a small file. Raises FileNotFoundError where there is none, DataError where a server does not give it."""
+    """The whole content of a small file.
+
+    Raises FileNotFoundError where there is none, DataError where a web server does not give it, StoreError where an object store does not.
+    """
     if is_local(uri):
         return local_path(uri).read_bytes()
     if web.is_web(uri):
         return web.read(uri)
-    system, path = filesystem(uri)
-    return bytes(system.cat_file(path))
+    with cloud.asking(uri):
+        system, path = filesystem(uri)
+        return bytes(system.cat_file(path))
 
 
 def write_bytes(uri: str, content: bytes) -> None:
     """Write a small file, whole or not at all."""
     if not is_local(uri):
-        system, path = filesystem(uri)
-        system.pipe_file(path, content)
+        with cloud.asking(uri):
+            system, path = filesystem(uri)
+            system.pipe_file(path, content)
         return
     target = local_path(uri)
     with writing(str(target.parent)):
@@ -172,7 +178,8 @@ def stat(uri: str, *, role: str = "image") -> LockEntry:
         return _entry(uri, web.ask(uri), role)
     system, path = filesystem(uri)
     try:
-        return _entry(uri, system.info(path), role)
+        with cloud.asking(uri, DataError):
+            return _entry(uri, system.info(path), role)
     except FileNotFoundError:
         raise
     except OSError as cause:
@@ -232,7 +239,8 @@ def _list(pattern: str, role: str) -> Iterator[LockEntry]:
         if scheme.startswith("http"):
             yield _entry(absolute(pattern), web.ask(absolute(pattern)), role)
             return
-        found = system.glob(path, detail=True) if _has_wildcard(path) else _one(system, path)
+        with cloud.asking(pattern, DataError):
+            found = system.glob(path, detail=True) if _has_wildcard(path) else _one(system, path)
     except FileNotFoundError:
         return
     except PermissionError as cause:
@@ -269,8 +277,9 @@ def upload(folder: Path, uri: str) -> None:
     """Copy a folder's files to a URI, `manifest.json` last: without it the rest does not exist."""
     system, root = filesystem(uri)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for path in sorted(files, key=lambda path: path == folder / "manifest.json"):
-        system.put_file(str(path), f"{root}/{path.relative_to(folder).as_posix()}")
+    with cloud.asking(uri):
+        for path in sorted(files, key=lambda path: path == folder / "manifest.json"):
+            system.put_file(str(path), f"{root}/{path.relative_to(folder).as_posix()}")
 
 
 def fetch(uri: str) -> Path:
@@ -292,13 +301,22 @@ def fetch(uri: str) -> Path:
 
 def _download(uri: str, target: Path) -> None:
     if not web.is_web(uri):
-        system, path = filesystem(uri)
-        system.get(path, str(target), recursive=system.isdir(path))
+        with cloud.asking(uri):
+            system, path = filesystem(uri)
+            system.get(path, str(target), recursive=system.isdir(path))
         return
     try:
         web.save(uri, target)
     except FileNotFoundError as cause:
         raise DataError(signing.bare(uri), *web.refusal(404)) from cause
+
+
+def link(path: str | Path, place: str | Path) -> None:
+    """The same file at another place of this machine: a hard link where the disk allows it, else a copy."""
+    try:
+        os.link(path, place)
+    except OSError:
+        shutil.copyfile(path, place)
 
 
 def file_digest(path: Path) -> str:

@@ -160,6 +160,15 @@ class Measured(Protocol):
         """Numbers `(row, col)` of a window; NaN where there is none."""
 
 
+@runtime_checkable
+class Attributed(Protocol):
+    """Ground whose objects tell numbers, such as what a parcel yields."""
+
+    def attribute(self, name: str) -> NDArray[np.float64]:
+        """A number for each feature of the scene, by its number in `Objects`; NaN where it has none. Raises DataError where it is no column
+        of numbers."""
+
+
 class Model(Protocol):
     """A network by configuration, with as many input and output channels as the task needs."""
 
@@ -279,6 +288,30 @@ class Task(Protocol):
 
         Returns `{"metrics": {name without a split: number}, "thresholds": {class: probability}}`.
         """
+
+
+Counts = Mapping[str, NDArray[Any]]
+"""What was counted in one scene: small arrays of numbers or text by name, kept so that others can go on with them."""
+
+
+class Comparison(Protocol):
+    """Predictions held against the ground, scene by scene: what each scene comes to is counted by itself, wherever that is done, and the
+    scores of a split follow from the counts of its scenes alone. So it can be done in shards, and goes on where it was stopped."""
+
+    def count(self, pair: Pair, *, settings: Any) -> Counts:
+        """Of one scene; empty where it has no labels. Sums that depend on their order are left to `conclude`."""
+
+    def conclude(self, pairs: Sequence[Pair], counts: Sequence[Counts], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
+        """What `Task.evaluate` returns and writes. `counts` are those of the pairs, in their order; each is read whenever it is asked for,
+        so that keeping them all would take memory for every scene."""
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A task whose evaluation counts scene by scene. Without it, `pipeline.shards.evaluate` is refused."""
+
+    def comparison(self) -> Comparison:
+        """How it is compared with the ground."""
 
 
 @runtime_checkable

@@ -273,11 +273,22 @@ class LabelAsset:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """Regular steps of a series: `days` long from `start` on (else the first acquisition), or months where `days` is None. `how` says what
+    stands for a step: see `geohydra.raster.steps`."""
+
+    days: int | None = None
+    how: str = "median"
+    start: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """One place at one or more times: rasters, all to be read onto `grid`, what masks them, and labels if any.
 
     `composite` says how several acquisitions become one image, where a task asks for one: "median", "first" (valid), or another
-    name that `geohydra.raster.series` knows. `series`: all acquisitions are read, not one image; the `view` of a task of series says so.
+    name that `geohydra.raster.series` knows. `series`: all acquisitions are read, not one image; the `view` of a task of series says so;
+    with `steps`, what stands for each step is read in their place.
     """
 
     id: str
@@ -289,6 +300,7 @@ class Scene:
     masks: tuple[MaskAsset, ...] = ()
     composite: str | None = None
     series: bool = False
+    steps: Steps | None = None
 
     @property
     def bands(self) -> tuple[str, ...]:

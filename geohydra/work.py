@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from geohydra import storage
 from geohydra.build import trusted
-from geohydra.errors import ConfigError, GeohydraError, StoreError
+from geohydra.errors import ConfigError, GeohydraError, StepError, StoreError
 from geohydra.identity import fingerprint
 from geohydra.report import Emit, Report, silent
 
@@ -113,6 +113,11 @@ class Work:
             raise ConfigError(f"pipeline.steps.{name}", "this step's output is needed here", f"add {name} to `needs`")
         return storage.fetch(self.inputs[name])
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the work is done here: False in a shard, which leaves what `merge` puts together."""
+        return self._shard == (0, 1)
+
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
         """Those of the items that this shard works on: every n-th, from the k-th on. All of them where the work is not divided."""
         place, count = self._shard
@@ -167,6 +172,12 @@ def divisible(step: str) -> bool:
     return callable(getattr(step_module(step), "merge", None))
 
 
+def undivided(step: str, config: Config) -> str | None:
+    """Why a step's work cannot be divided with a config, by the `undivided(config)` of its module; None where it can."""
+    told = getattr(step_module(step), "undivided", None)
+    return told(config) if callable(told) else None
+
+
 def step_version(step: str) -> int:
     """Raised by hand whenever a step's output for the same config changes."""
     return int(step_module(step).VERSION)
@@ -180,6 +191,38 @@ def output_uri(store: str, step: str, identity: str) -> str:
 def failure_uri(request: Request) -> str:
     """Where a container that failed leaves a note; it counts for as long as there is no output."""
     return storage.join(storage.absolute(request.store), "failures", request.step, f"{request.fingerprint}.json")
+
+
+def given_up_uri(store: str, identity: str = "") -> str:
+    """Where a note tells a container that nobody waits for its output any more; the folder of all of them without an identity."""
+    return storage.join(storage.absolute(store), "given-up", *([identity] if identity else []))
+
+
+def give_up(request: Request, why: str) -> None:
+    """Ask whoever performs it, wherever that is, to end."""
+    storage.write_bytes(given_up_uri(request.store, request.fingerprint), why.encode())
+
+
+def forget_given_up(store: str, requests: Iterable[Request]) -> None:
+    """They are wanted again."""
+    folder = given_up_uri(store)
+    if not storage.exists(folder):
+        return
+    system, path = storage.filesystem(folder)
+    known = {str(name).rpartition("/")[2] for name in system.ls(path, detail=False)}
+    for request in requests:
+        if request.fingerprint in known:
+            give_up(request, "")
+
+
+def refuse_given_up(request: Request) -> None:
+    """Raise StepError where nobody waits for the output any more."""
+    try:
+        why = storage.read_bytes(given_up_uri(request.store, request.fingerprint)).decode()
+    except FileNotFoundError:
+        return
+    if why:
+        raise StepError(request.step, f"given up: {why}")
 
 
 def read_manifest(uri: str) -> dict[str, Any] | None:

@@ -26,7 +26,14 @@ TASKS = {
     "coarse_segmentation": ("Which class prevails in each cell of many pixels?", "mean IoU", "iou", "baseline_iou"),
     "time_series": ("What grows where, told from a season of images?", "mean IoU", "iou", "baseline_iou"),
     "change_detection": ("What has changed between two images?", "F1 of change", "change_f1", "baseline_change_f1"),
+    "regression": (
+        "What is the value of each pixel: here near infrared, told from red, green and blue?",
+        "root mean square error",
+        "rmse",
+        "baseline_rmse",
+    ),
     "video": ("What moves, and where to?", "HOTA", "hota", "baseline_hota"),
+    "video_clips": ("What happens in each part of a video?", "accuracy", "accuracy", "baseline_accuracy"),
 }
 
 
@@ -78,10 +85,15 @@ def page(results: dict[str, dict[str, float]]) -> str:
     return "\n".join(head + rows)
 
 
+def told(value: float) -> str:
+    """Shares with three digits, numbers in the units of what is learnt without any."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.0f}"
+
+
 def section(task: str, found: dict[str, float]) -> list[str]:
     """One task: its question, its picture, its score."""
     question, name, _, _ = TASKS[task]
-    line = f"`geohydra task={task}`: {name} **{found['score']:.3f}** (trivial {found['baseline']:.3f})."
+    line = f"`geohydra task={task}`: {name} **{told(found['score'])}** (trivial {told(found['baseline'])})."
     title = task.replace("_", " ").capitalize()
     return [f"## {title}", "", question, "", line, "", f"![{title} on the embedded world](images/{task}.png)", ""]
 

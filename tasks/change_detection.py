@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,7 @@ from geohydra.types import Scene
 
 if TYPE_CHECKING:
     from geohydra.evaluation.scores import Counts
-    from geohydra.task import Pair, Trained
+    from geohydra.task import Comparison, Pair, Trained
     from geohydra.work import Work
 
 
@@ -94,19 +93,17 @@ class ChangeDetection(SemanticSegmentation):
         write_tables(table, work.out)
         work.report.table("transitions", table)
 
-    def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
-        """Scores, curves and pictures of the pixels of a split."""
-        from geohydra.evaluation.dense import evaluate
+    def comparison(self) -> Comparison:
+        """Scores, curves, pictures and areas of the pixels of a split."""
+        from geohydra.evaluation.dense import MapComparison
 
-        prefix = "" if split == settings.splits[-1] else f"{split}_"
-        show = partial(self._show_areas, pairs, f"{prefix}transitions", work)
-        return evaluate(self, pairs, split=split, settings=settings, work=work, headline=change_headline, show=show)
+        return MapComparison(self, headline=change_headline, show=self._show_areas)
 
-    def _show_areas(self, pairs: Sequence[Pair], name: str, work: Work, matrices: Mapping[str, Counts]) -> None:
+    def _show_areas(self, pairs: Sequence[Pair], matrices: Mapping[str, Counts], prefix: str, work: Work) -> None:
         """True and predicted hectares of each change, in each scene and in all; of pixels that have both a label and an answer."""
         from geohydra.vector.area import pixel_area
 
-        hectares = {pair.scene.id: pixel_area(pair.scene.grid) / 10_000 for pair in pairs if pair.scene.id in matrices}
+        hectares = {pair.scene.id: pixel_area(pair.scene.grid) / 10_000 for pair in pairs}
         whole = [matrices[scene] * area for scene, area in hectares.items()]
         parts: dict[str, Any] = {**dict(zip(hectares, whole, strict=True)), "all": sum(whole)}
         table: dict[str, list[Any]] = {
@@ -116,7 +113,7 @@ class ChangeDetection(SemanticSegmentation):
             "predicted_ha": [float(value) for part in parts.values() for value in part.sum(0)],
             "agreed_ha": [float(value) for part in parts.values() for value in part.diagonal()],
         }
-        work.report.table(name, table)
+        work.report.table(f"{prefix}transitions", table)
 
 
 class ChangeScores(DenseScores):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from geohydra.task import Batch, Ground, Pair, Review, Scores, Target, Trained
+    from geohydra.task import Batch, Comparison, Counts, Ground, Pair, Review, Scores, Target, Trained
     from geohydra.work import Work
 
 
@@ -81,15 +81,16 @@ class Classification(OfClasses):
 
         return self._predicted(scene, trained, settings, out, work, tiling=Tiling(Shape(*trained.details["chip"]), PIXEL, 0.0))
 
-    def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
+    def comparison(self) -> Comparison:
         """Scores, curves and pictures of the cells of a split."""
+        return CellComparison(self)
+
+    def in_cells(self, pair: Pair) -> Comparison:
+        """The same, of cells as large as those of a prediction."""
         from geohydra.raster.header import probe
 
-        if not pairs:
-            return {"metrics": {}, "thresholds": {}}
-        cell = _cell(pairs[0], probe(str(pairs[0].file("classes")), allow_no_crs=True).grid)
-        of_cells: Any = _OfCells(self, cell)
-        return self._compared(pairs, split=split, settings=settings, work=work, cell=cell, task=of_cells)
+        cell = _cell(pair, probe(str(pair.file("classes")), allow_no_crs=True).grid)
+        return self._comparison(_OfCells(self, cell), cell)
 
     def _labels(self, ground: Ground, window: Window, cell: Shape) -> NDArray[np.uint8]:
         """Class ids of the cells of a window of pixels, or labels `(class, row, col)`; the mask is made once for all of them."""
@@ -121,6 +122,23 @@ class Classification(OfClasses):
     def _known(self, batch: Batch) -> torch.Tensor:
         """Class ids of a batch `(n, 1, 1)`, or labels `(n, class, 1, 1)`; IGNORE where nothing of a chip was measured."""
         return known(batch)[:, :, None] if self.multi_label else known(batch)
+
+
+class CellComparison:
+    """Cells of a size that only predictions tell."""
+
+    def __init__(self, task: Classification) -> None:
+        self._task = task
+
+    def count(self, pair: Pair, *, settings: Any) -> Counts:
+        """See geohydra.evaluation.dense and geohydra.evaluation.labels."""
+        return self._task.in_cells(pair).count(pair, settings=settings)
+
+    def conclude(self, pairs: Sequence[Pair], counts: Sequence[Counts], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
+        """Nothing where there is no scene."""
+        if not pairs:
+            return {"metrics": {}, "thresholds": {}}
+        return self._task.in_cells(pairs[0]).conclude(pairs, counts, split=split, settings=settings, work=work)
 
 
 class _OfCells:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geohydra.report import Report
-    from geohydra.task import Batch, Ground, Pair, Review, Scores, Target, Trained
+    from geohydra.task import Batch, Comparison, Ground, Review, Scores, Target, Trained
     from geohydra.work import Work
 
     Shares = Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]
@@ -30,7 +30,8 @@ class CoarseSegmentation(OfClasses):
 
     `classes`, `background`, `ignore` and `colors` are as in semantic segmentation. `cell`: pixels of a cell on a side. `predict`: "class"
     learns the class of a cell: the label that covers most of it, if it covers `min_share` or more, else the background; "fraction"
-    learns how much of the cell each class covers (by soft cross entropy, whatever the config's loss).
+    learns how much of the cell each class covers (by soft cross entropy, whatever the config's loss); its map of classes shows, and is
+    held against, what covers most of a cell, the background too.
     """
 
     def __init__(
@@ -108,15 +109,14 @@ class CoarseSegmentation(OfClasses):
         cells = Shape(max(1, settings.window // self.cell.rows), max(1, settings.window // self.cell.cols))
         return self._predicted(scene, trained, settings, out, work, tiling=Tiling(self.cell, cells, settings.overlap))
 
-    def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
+    def comparison(self) -> Comparison:
         """Scores, curves and pictures of the cells of a split; of fractions also how far they are off."""
-        from geohydra.evaluation.dense import evaluate
-        from geohydra.evaluation.fractions import compare_fractions
+        from geohydra.evaluation.counting import Together
+        from geohydra.evaluation.dense import MapComparison
+        from geohydra.evaluation.fractions import FractionComparison
 
-        found = evaluate(self, pairs, split=split, settings=settings, work=work, cell=self.cell)
-        if self.kind == "fraction":
-            found["metrics"] |= compare_fractions(self, pairs, split=split, settings=settings, work=work)
-        return found
+        maps = MapComparison(self, self.cell)
+        return Together({"maps": maps, "fractions": FractionComparison(self)}) if self.kind == "fraction" else maps
 
     def _shares(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         from geohydra.training.cells import fractions
@@ -130,10 +130,11 @@ class CoarseSegmentation(OfClasses):
         """Class ids `(n, row, col)`, uint8."""
         import torch
 
-        first = 0 if self.background is None else 1
+        least = self.background is not None and self.kind == "class"
+        first = 1 if least else 0
         best = shares[:, first:].max(1)
         ids = (best.indices + first).to(torch.uint8)
-        if self.background is not None:
+        if least:
             ids = torch.where((best.values >= self.min_share) & (best.values > 0), ids, 0)
         return torch.where(known, ids, IGNORE).to(torch.uint8)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geohydra.report import Report
-    from geohydra.task import Batch, Ground, Model, Objects, Pair, Target, Trained
+    from geohydra.task import Batch, Comparison, Ground, Model, Objects, Pair, Target, Trained
     from geohydra.work import Work
 
     Boxes = NDArray[np.float64]
@@ -74,15 +74,20 @@ class Detection:
             yield ConfigError("model", "finds upright boxes only, and task.oriented is true", "take model=fcos")
 
     def target(self, ground: Ground, window: Window) -> Target:
-        """`boxes` float32 (n, 4) and `classes` int64 (n) of the objects to learn, `ignored` float32 (m, 4) of those left out, and where
-        they are turned `corners` float32 (n, 4, 2)."""
-        objects = ground.objects(window)
+        """`boxes` float32 (n, 4) and `classes` int64 (n) of the objects to learn, `ignored` float32 (m, 4) of those left out, `known` uint8
+        `(row, col)`: 0 on ground that does not count, and where they are turned `corners` float32 (n, 4, 2)."""
+        objects, counts = ground.objects(window), ground.known(window)
         ids = {name: place for place, name in enumerate(self.classes)}
         known = np.array([ids.get(name, -1) for name in objects.classes], np.int64)
-        learnt = (known >= 0) & (objects.shares >= self.min_share)
+        learnt = (known >= 0) & (objects.shares >= self.min_share) & _seen(objects.boxes, counts)
         aside = (known >= 0) & ~learnt | np.isin(np.array(objects.classes, dtype=object), self.ignore)
         boxes = objects.boxes.astype(np.float32)
-        target = {"boxes": Rows(boxes[learnt], "boxes"), "classes": Rows(known[learnt]), "ignored": Rows(boxes[aside], "boxes")}
+        target: dict[str, Any] = {
+            "boxes": Rows(boxes[learnt], "boxes"),
+            "classes": Rows(known[learnt]),
+            "ignored": Rows(boxes[aside], "boxes"),
+        }
+        target["known"] = counts.astype(np.uint8)
         if self.oriented:
             target["corners"] = Rows(rectangles(ground, window, objects, np.flatnonzero(learnt)), "points")
         return target
@@ -117,13 +122,16 @@ class Detection:
         return predict_objects(scene, trained, settings, out=out, work=work, classes=self.classes, colors=self.colors)
 
     def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
-        """Average precision, F1, counts, curves and pictures of the objects of a split."""
-        from geohydra.evaluation.objects import evaluate
+        """What `comparison` tells of a split."""
+        from geohydra.evaluation import counting
 
-        row: Mapping[str, Any] = pairs[0].prediction if pairs else {}
-        cuts = {name: float(row[f"threshold/{name}"]) for name in self.classes if f"threshold/{name}" in row}
-        form: Any = "oriented" if self.oriented else "box"
-        return evaluate(self, pairs, split=split, settings=settings, work=work, form=form, ignored=self.ignore, thresholds=cuts or None)
+        return counting.evaluate(self.comparison(), pairs, split=split, settings=settings, work=work)
+
+    def comparison(self) -> Comparison:
+        """Average precision, F1, counts, curves and pictures of the objects of a split."""
+        from geohydra.evaluation.objects import ObjectComparison
+
+        return ObjectComparison(self, "oriented" if self.oriented else "box", tuple(self.ignore))
 
 
 class DetectionScores:
@@ -215,28 +223,42 @@ def chips_of(outputs: Any, batch: Batch) -> tuple[list[Detections], list[tuple[B
         boxes, classes, ignored = (batch[name][place].cpu().numpy() for name in ("boxes", "classes", "ignored"))
         there = ~np.isnan(boxes).any(1)
         truths.append((boxes[there].astype(np.float64), classes[there]))
-        found.append(answer.take(~_aside(answer.boxes, truths[-1][0], ignored[~np.isnan(ignored).any(1)])))
+        counts = (batch["valid"][place] & (batch["known"][place] > 0 if "known" in batch else True)).cpu().numpy()
+        found.append(answer.take(~_aside(answer.boxes, truths[-1][0], ignored[~np.isnan(ignored).any(1)], counts)))
     return found, truths
 
 
 def measured(batch: Batch) -> Batch:
-    """A batch without the objects whose middle was not measured: the edge of a swath hides them."""
+    """A batch in which the objects whose middle was not measured are left out: the edge of a swath hides them."""
     import torch
 
     boxes, valid = batch["boxes"], batch["valid"]
     middle = ((boxes[..., :2] + boxes[..., 2:]) / 2).nan_to_num().long()
     row, col = (middle[..., axis].clamp(0, valid.shape[axis + 1] - 1) for axis in (0, 1))
     seen = valid[torch.arange(len(boxes), device=boxes.device)[:, None], row, col]
-    return {**batch, "boxes": torch.where(seen[..., None], boxes, torch.nan)}
+    hidden = torch.where(seen[..., None], torch.nan, boxes)
+    return {**batch, "boxes": torch.where(seen[..., None], boxes, torch.nan), "ignored": torch.cat([batch["ignored"], hidden], 1)}
 
 
-def _aside(found: Boxes, truth: Boxes, ignored: Boxes) -> NDArray[np.bool_]:
-    """Which boxes lie by half in an ignored one, and overlap with none that is there by half."""
+def _aside(found: Boxes, truth: Boxes, ignored: Boxes, counts: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which boxes lie by half in an ignored one, or mostly where nothing counts, and overlap with none that is there by half."""
     whole = (found[:, 2:] - found[:, :2]).prod(1)
-    lost = (_shared(found, ignored) > 0.5 * whole[:, None]).any(1)
+    lost = (_shared(found, ignored) > 0.5 * whole[:, None]).any(1) | ~_seen(found, counts)
     shared = _shared(found, truth)
     union = whole[:, None] + (truth[:, 2:] - truth[:, :2]).prod(1)[None] - shared
     return np.asarray(lost & ~(shared >= 0.5 * union).any(1))
+
+
+def _seen(boxes: Boxes, counts: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which boxes lie at least by half on pixels that count, of those that are in the image."""
+    if counts.all():
+        return np.ones(len(boxes), np.bool_)
+    sums = np.pad(counts, ((1, 0), (1, 0))).astype(np.int64).cumsum(0).cumsum(1)
+    low = np.floor(boxes[:, :2]).astype(np.int64).clip(0, counts.shape)
+    high = np.maximum(np.ceil(boxes[:, 2:]).astype(np.int64).clip(0, counts.shape), low)
+    (top, left), (bottom, right) = low.T, high.T
+    inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    return np.asarray(2 * inside >= (high - low).prod(1))
 
 
 def _shared(left: Boxes, right: Boxes) -> Boxes:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from geohydra.models.votes import Activation
     from geohydra.report import Report
-    from geohydra.task import Batch, Ground, Model, Pair, Target, Trained
+    from geohydra.task import Batch, Comparison, Ground, Model, Target, Trained
     from geohydra.work import Work
 
     Chip = tuple[NDArray[Any], NDArray[Any]]
@@ -158,15 +158,11 @@ class InstanceSegmentation(OfClasses):
         kind = InstanceMap(self.classes, self.colors, reach=self.reach, settings=settings)
         return predict_scene(scene, trained, settings, out=out, work=work, classes=self.classes, answers=kind)
 
-    def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
+    def comparison(self) -> Comparison:
         """Average precision of outlines, F1, panoptic quality, curves and pictures of a split."""
-        from geohydra.evaluation.objects import evaluate
+        from geohydra.evaluation.objects import ObjectComparison
 
-        row: Mapping[str, Any] = pairs[0].prediction if pairs else {}
-        cuts = {name: float(row.get(f"threshold/{name}", 0.0)) for name in self.labels}
-        return evaluate(
-            Labels(self.labels), pairs, split=split, settings=settings, work=work, form="outline", ignored=self.ignore, thresholds=cuts
-        )
+        return ObjectComparison(Labels(self.labels), "outline", tuple(self.ignore), otherwise=0.0)
 
     def _objects(self, ground: Ground, window: Window) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """Objects of the labels: 1 + the row of an object at each pixel, and the class id of each row."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geohydra.evaluation.values import ValueReview, ValueScores
     from geohydra.models.votes import Activation
     from geohydra.prediction.outputs import Answers
-    from geohydra.task import Batch, Ground, Model, Pair, Target, Trained
+    from geohydra.task import Batch, Comparison, Ground, Model, Pair, Target, Trained
     from geohydra.work import Work
 
 
@@ -108,10 +108,16 @@ class Regression:
         return predict_scene(scene, trained, settings, out=out, work=work, classes=self.classes, answers=self.answers())
 
     def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
-        """Errors of the pixels of a split."""
-        from geohydra.evaluation.values import evaluate_values
+        """What `comparison` tells of a split."""
+        from geohydra.evaluation import counting
 
-        return evaluate_values(pairs, split=split, settings=settings, work=work)
+        return counting.evaluate(self.comparison(), pairs, split=split, settings=settings, work=work)
+
+    def comparison(self) -> Comparison:
+        """Errors of the pixels of a split."""
+        from geohydra.evaluation.values import ValueComparison
+
+        return ValueComparison()
 
 
 def _truth(batch: Batch) -> torch.Tensor:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from geohydra.prediction.outputs import Answers
     from geohydra.prediction.scan import Watch
     from geohydra.report import Report
-    from geohydra.task import Batch, Ground, Model, Pair, Review, Scores, Target, Trained
+    from geohydra.task import Batch, Comparison, Ground, Model, Pair, Review, Scores, Target, Trained
     from geohydra.work import Work
 
 Name = Annotated[str, Field(min_length=1)]
@@ -83,14 +83,22 @@ class OfClasses:
             layers[:, ~(layers == 1).any(0)] = IGNORE
         return layers
 
-    def _compared(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work, cell: Shape, task: Any = None) -> dict[str, Any]:
-        """Class maps held against the ground; see geohydra.evaluation. `task` tells the truth in its stead."""
-        from geohydra.evaluation.dense import evaluate
-        from geohydra.evaluation.labels import evaluate_labels
+    def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
+        """What `comparison` tells of a split."""
+        from geohydra.evaluation import counting
 
-        compare = evaluate_labels if self.multi_label else evaluate
-        asked: Any = task or self
-        return compare(asked, pairs, split=split, settings=settings, work=work, cell=cell)
+        return counting.evaluate(self.comparison(), pairs, split=split, settings=settings, work=work)
+
+    def comparison(self) -> Comparison:
+        """Scores, curves and pictures of the pixels of a split."""
+        return self._comparison(self, PIXEL)
+
+    def _comparison(self, task: Any, cell: Shape) -> Comparison:
+        """Class maps held against the ground; see geohydra.evaluation. `task` tells the truth."""
+        from geohydra.evaluation.dense import MapComparison
+        from geohydra.evaluation.labels import LabelComparison
+
+        return LabelComparison(task, cell) if self.multi_label else MapComparison(task, cell)
 
     def _predicted(
         self,
@@ -182,10 +190,6 @@ class SemanticSegmentation(OfClasses):
     def predict(self, scene: Scene, trained: Trained, settings: Any, out: Path, work: Work) -> dict[str, Any]:
         """A class map, and by choice probabilities and polygons."""
         return self._predicted(scene, trained, settings, out, work)
-
-    def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
-        """Scores, curves and pictures of the pixels of a split."""
-        return self._compared(pairs, split=split, settings=settings, work=work, cell=PIXEL)
 
 
 class Shown(Protocol):

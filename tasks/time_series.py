@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from geohydra.task import Batch, Ground, Pair, Target, Trained
+    from geohydra.task import Batch, Comparison, Ground, Target, Trained
     from geohydra.work import Work
 
 _UNITS = {
@@ -134,14 +134,13 @@ class TimeSeries(OfClasses):
         row = self._predicted(scene, trained, settings, out, work, tiling=tiling, watch=watch)
         return row | watch.write_classes(out, self.classes, background=self.background)
 
-    def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
-        """Scores, curves and pictures of the pixels of a split."""
-        from geohydra.evaluation.dense import evaluate
-        from geohydra.evaluation.parcels import compare_parcels
+    def comparison(self) -> Comparison:
+        """Scores, curves and pictures of the pixels of a split, and of its parcels."""
+        from geohydra.evaluation.counting import Together
+        from geohydra.evaluation.dense import MapComparison
+        from geohydra.evaluation.parcels import ParcelComparison
 
-        found = evaluate(self, pairs, split=split, settings=settings, work=work)
-        found["metrics"] |= compare_parcels(self, pairs, split=split, settings=settings, work=work)
-        return found
+        return Together({"maps": MapComparison(self), "parcels": ParcelComparison(self)})
 
     def _kept(self, valid: torch.Tensor) -> torch.Tensor:
         """Without some of the dates, but not without all of them."""

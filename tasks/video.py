@@ -12,7 +12,7 @@ from geohydra.tasks.detection import Color, Detection, Name
 from geohydra.types import Scene
 
 if TYPE_CHECKING:
-    from geohydra.task import Pair, Trained
+    from geohydra.task import Comparison, Trained
     from geohydra.work import Work
 
 
@@ -61,8 +61,8 @@ class Video(Detection):
         clip = Clip(scene, self.parts(scene))
         return predict_sequence(clip, find, settings.tracker.follow(cuts), out=out, work=work, classes=self.classes)
 
-    def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
+    def comparison(self) -> Comparison:
         """Scores of the tracks and of the detections of single frames of a split."""
-        from geohydra.evaluation.sequences import evaluate
+        from geohydra.evaluation.sequences import TrackComparison
 
-        return evaluate(self, pairs, split=split, settings=settings, work=work)
+        return TrackComparison(self)

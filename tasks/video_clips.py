@@ -17,7 +17,7 @@ from geohydra.types import Scene
 if TYPE_CHECKING:
     import torch
 
-    from geohydra.task import Batch, Pair, Trained
+    from geohydra.task import Batch, Comparison, Trained
     from geohydra.work import Work
 
 
@@ -62,16 +62,16 @@ class VideoClips(Classification):
         return ClipReview(self, self._known)
 
     def predict(self, scene: Scene, trained: Trained, settings: Any, out: Path, work: Work) -> dict[str, Any]:
-        """A table of the clips with the probability of each class, and a picture."""
+        """A table of the clips with the probability of each class, previews, and a picture."""
         from geohydra.prediction.clips import predict_clips
 
-        return predict_clips(scene, self.parts(scene), trained, settings, out=out, work=work, classes=self.classes)
+        return predict_clips(scene, self.parts(scene), trained, settings, out=out, work=work, classes=self.classes, colors=self.colors)
 
-    def evaluate(self, pairs: Sequence[Pair], *, split: str, settings: Any, work: Work) -> dict[str, Any]:
+    def comparison(self) -> Comparison:
         """Scores of the clips of a split."""
-        from geohydra.evaluation.clips import evaluate
+        from geohydra.evaluation.clips import ClipComparison
 
-        return evaluate(self, pairs, split=split, settings=settings, work=work)
+        return ClipComparison(self)
 
 
 class ClipReview(ChipReview):

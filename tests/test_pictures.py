@@ -99,6 +99,30 @@ def test_every_picture_is_a_png_of_a_fair_size() -> None:
     assert all(min(size(png)) > 100 and max(size(png)) < 3000 for png in drawn)
 
 
+def shows(png: bytes, color: tuple[int, int, int]) -> bool:
+    """Whether a picture has a pixel of about this colour; thin lines are blurred a little."""
+    with Png.open(io.BytesIO(png)) as drawn:
+        pixels = np.asarray(drawn.convert("RGB"), int)
+    return bool((np.abs(pixels - color).max(axis=-1) < 25).any())
+
+
+def test_bands_are_drawn_in_the_colours_that_they_are_called_by() -> None:
+    curve = ([0, 1, 2], [5, 3])
+    red, blue = (0xC8, 0x55, 0x3D), (0x2F, 0x66, 0x90)
+    alone, with_thermal = (pictures.histogram(dict.fromkeys(names, curve), title="Values") for names in (["Red"], ["thermal", "Red"]))
+
+    assert shows(alone, red)
+    assert not shows(alone, blue)
+    assert shows(with_thermal, red)
+
+
+def test_classes_are_drawn_in_the_colours_of_maps() -> None:
+    lines = [{"step": step, "metrics": {"water/ndvi": step, "forest/ndvi": 1.0}} for step in range(3)]
+
+    assert shows(pictures.curves(lines, colors={"water": (1, 200, 30)}), (1, 200, 30))
+    assert not shows(pictures.curves(lines), (1, 200, 30))
+
+
 def test_importing_pictures_does_not_import_matplotlib() -> None:
     code = "import sys, geohydra.pictures; sys.exit('matplotlib' in sys.modules)"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -84,19 +85,21 @@ def _measured(scene: Scene, bands: Sequence[str], dtype: str, classes: Sequence[
     from geohydra.ground import open_ground
     from geohydra.raster.series import open_pixels
     from geohydra.raster.statistics import Statistics
+    from geohydra.vector.area import pixel_area
 
     statistics, curves = Statistics(bands, dtype, classes=classes), ClassCurves(bands, classes)
     ground = open_ground(scene)
     ids = {name: place for place, name in enumerate(classes)}
+    stretch = pixel_area(scene.grid) / math.prod(pixel_metres(scene.grid))
     with open_pixels(scene, bands=bands) as reader:
         for window in _strips(scene.grid.shape, reader.block, dates=len(scene.times) if scene.series else 1):
             mask = None if ground is None else ground.mask(window, ids=ids, background=IGNORE)
-            high, wide = pixel_metres(scene.grid.at(window))
+            area = stretch * math.prod(pixel_metres(scene.grid.at(window)))
             image = reader.read(window)
             if isinstance(image, Image):
-                statistics.update(image, mask, pixel_area=high * wide)
+                statistics.update(image, mask, pixel_area=area)
                 continue
-            statistics.update_series(image, mask, pixel_area=high * wide)
+            statistics.update_series(image, mask, pixel_area=area)
             if mask is not None:
                 curves.add(image, mask)
     return statistics, curves

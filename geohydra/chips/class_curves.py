@@ -61,8 +61,8 @@ class ClassCurves:
         return found
 
     def picture(self, *, title: str) -> bytes:
-        """A panel for each band: a line for each class over the year, years over each other."""
-        from geohydra.pictures import curves
+        """A panel for each band: a line for each class in its colour over the year, years over each other."""
+        from geohydra.pictures import curves, palette
 
         points: dict[int, dict[str, list[tuple[int, float]]]] = {}
         for day, name, band, count, mean, _ in self._rows():
@@ -70,7 +70,7 @@ class ClassCurves:
                 when = (date(1970, 1, 1) + timedelta(days=day)).timetuple().tm_yday // _STEP * _STEP + _STEP // 2
                 points.setdefault(when, {}).setdefault(f"{name}/{band}", []).append((count, mean))
         lines = [{"step": when, "metrics": {key: _mean(values) for key, values in points[when].items()}} for when in sorted(points)]
-        return curves(lines, title=title, xlabel="day of the year")
+        return curves(lines, title=title, xlabel="day of the year", colors=dict(zip(self.classes, palette(self.classes), strict=True)))
 
     def _rows(self) -> Iterator[tuple[int, str, str, int, float, float]]:
         for day in sorted(self._days):

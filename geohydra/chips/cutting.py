@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from geohydra.chips.candidates import Candidate, Candidates
 from geohydra.chips.content import Content
+from geohydra.chips.extent import within_extent
 from geohydra.chips.gathering import chip_dtype
 from geohydra.chips.index import Chip, Region, write_index, write_splits
 from geohydra.chips.sampling import Sampling
@@ -52,27 +53,36 @@ def cut_chips(scenes: Sequence[Scene], task: Task, sampling: Sampling, out: Path
     What comes of it does not depend on the order of the scenes. Raises DataError where there are no labels, where a split that
     is asked for stays empty, and where two splits show the same ground.
     """
-    labelled = _labelled(scenes)
-    out.mkdir(parents=True, exist_ok=True)
-    shape = Shape(sampling.size, sampling.size)
-    content = Content(labelled, task.labels)
-    division = sampling.split.divide(labelled, chip=shape, content=content, seed=seed)
-    cutting = Cutting(regions=division.regions, content=content, notes=[*_unlabelled(scenes, labelled), *division.notes])
-    candidates = _candidates(labelled, task, sampling, cutting, seed)
+    labelled, cutting = divide(scenes, task, sampling, seed)
+    candidates = find_candidates(labelled, task, sampling, cutting, seed)
     if sampling.keep.compares:
         candidates = _selected(candidates, task, sampling, cutting, progress)
     with ExitStack() as stack:
-        keep = _keeper(stack, labelled, sampling, out / "chips")
-        cutting.chips = [chip for _, chip in _cut(candidates, _Cutter(task, sampling, labelled[0].bands, keep, cutting.dropped), progress)]
-    _refuse_empty(cutting, sampling)
-    _refuse_shared(cutting, sampling, labelled)
-    cutting.notes += _missing_classes(cutting, task)
-    write_index(out / "index.parquet", cutting.chips, labelled, task.labels)
-    write_splits(out / "splits.parquet", cutting.regions, labelled)
+        keep = None if (store := open_store(stack, labelled, sampling, out)) is None else store.add
+        cutting.chips = [chip for _, chip in cut(candidates, Cutter(task, sampling, labelled[0].bands, keep, cutting.dropped), progress)]
+    finish(cutting, labelled, task, sampling, out)
     return cutting
 
 
-def _cut(candidates: Sequence[Found], cutter: _Cutter, progress: Progress) -> Iterator[tuple[Candidate, Chip]]:
+def divide(scenes: Sequence[Scene], task: Task, sampling: Sampling, seed: int) -> tuple[list[Scene], Cutting]:
+    """The scenes that have labels, by their ids, and their ground shared out among the splits."""
+    labelled = _labelled(scenes)
+    content = Content(labelled, task.labels)
+    division = sampling.split.divide(labelled, chip=Shape(sampling.size, sampling.size), content=content, seed=seed)
+    return labelled, Cutting(regions=division.regions, content=content, notes=[*_unlabelled(scenes, labelled), *division.notes])
+
+
+def finish(cutting: Cutting, labelled: Sequence[Scene], task: Task, sampling: Sampling, out: Path) -> None:
+    """Refuse what all chips together must not be, and write the index and the splits."""
+    _refuse_empty(cutting, sampling)
+    _refuse_shared(cutting, sampling, labelled)
+    cutting.notes += _missing_classes(cutting, task)
+    out.mkdir(parents=True, exist_ok=True)
+    write_index(out / "index.parquet", cutting.chips, labelled, task.labels)
+    write_splits(out / "splits.parquet", cutting.regions, labelled)
+
+
+def cut(candidates: Sequence[Found], cutter: Cutter, progress: Progress) -> Iterator[tuple[Candidate, Chip]]:
     with gdal_env():
         for place, (scene, found) in enumerate(candidates):
             progress(place, len(candidates), f"chips of {scene.id}")
@@ -81,8 +91,8 @@ def _cut(candidates: Sequence[Found], cutter: _Cutter, progress: Progress) -> It
 
 def _selected(candidates: Sequence[Found], task: Task, sampling: Sampling, cutting: Cutting, progress: Progress) -> list[Found]:
     """Those that stay once all are known: they are looked at here, and cut later."""
-    cutter = _Cutter(task, sampling, candidates[0][0].bands if candidates else (), None, cutting.dropped)
-    known = list(_cut(candidates, cutter, progress))
+    cutter = Cutter(task, sampling, candidates[0][0].bands if candidates else (), None, cutting.dropped)
+    known = list(cut(candidates, cutter, progress))
     selection = select([chip for _, chip in known], [candidate.luck for candidate, _ in known], sampling.keep)
     cutting.dropped += selection.dropped
     cutting.notes += selection.notes
@@ -108,13 +118,14 @@ def _unlabelled(scenes: Sequence[Scene], labelled: Sequence[Scene]) -> list[str]
     return [f"{count} of {len(scenes)} scenes have no labels: no chips are cut from them."] if count else []
 
 
-def _candidates(scenes: Sequence[Scene], task: Task, sampling: Sampling, cutting: Cutting, seed: int) -> list[Found]:
+def find_candidates(scenes: Sequence[Scene], task: Task, sampling: Sampling, cutting: Cutting, seed: int) -> list[Found]:
+    """Windows of these scenes that may become chips."""
     regions: dict[str, list[Region]] = {}
     for region in cutting.regions:
         regions.setdefault(region.scene, []).append(region)
     found = []
     for scene in scenes:
-        here = regions.get(scene.id, [])
+        here = within_extent(scene, regions.get(scene.id, []), size=sampling.size)
         candidates = sampling.windows(scene, here, seed=seed, classes=task.labels) if here else []
         if len(candidates):
             found.append((scene, Candidates.of(candidates)))
@@ -128,16 +139,19 @@ def _too_small(region: Region, scene: Scene, size: int) -> bool:
     return (rows < min(size, scene.grid.shape.rows)) or (cols < min(size, scene.grid.shape.cols))
 
 
-def _keeper(stack: ExitStack, scenes: Sequence[Scene], sampling: Sampling, folder: Path) -> Keeper | None:
+def open_store(stack: ExitStack, scenes: Sequence[Scene], sampling: Sampling, out: Path) -> ChipWriter | None:
+    """Where chips of these scenes are kept, if they are."""
     if not sampling.stored:
         return None
     bands = scenes[0].bands
     shape = Shape(sampling.size, sampling.size)
-    return stack.enter_context(ChipWriter(folder, bands=bands, shape=shape, dtype=str(chip_dtype(scenes, bands)))).add
+    return stack.enter_context(ChipWriter(out / "chips", bands=bands, shape=shape, dtype=str(chip_dtype(scenes, bands))))
 
 
 @dataclass(frozen=True, slots=True)
-class _Cutter:
+class Cutter:
+    """Cuts the chips of a scene, gives those that stay to `keep`, and counts the others in `dropped`."""
+
     task: Task
     sampling: Sampling
     bands: tuple[str, ...]
@@ -145,6 +159,7 @@ class _Cutter:
     dropped: Counter[str]
 
     def cut_scene(self, scene: Scene, found: Candidates) -> Iterator[tuple[Candidate, Chip]]:
+        """The chips that stay, in the order in which they are kept."""
         ground = open_ground(scene)
         if ground is None:
             return

@@ -18,7 +18,7 @@ from geohydra.chips.rows import kinds_of, stacked
 from geohydra.chips.store import ChipStore
 from geohydra.errors import DataError
 from geohydra.ground import open_ground
-from geohydra.raster.series import ImageReader, Series, SeriesReader, open_pixels
+from geohydra.raster.series import ImageReader, Series, SeriesReader, SteppedReader, open_pixels
 from geohydra.task import Ground, Target, Task
 from geohydra.types import Image, Scene
 
@@ -73,7 +73,7 @@ class SceneChips:
         self._scenes = {scene.id: scene for scene in scenes}
         self._bands = tuple(bands) if bands is not None else self._scenes[index[0].scene].bands
         self.dtype = chip_dtype(scenes, self._bands)
-        self._opened: OrderedDict[str, tuple[ImageReader | SeriesReader, Ground]] = OrderedDict()
+        self._opened: OrderedDict[str, tuple[ImageReader | SeriesReader | SteppedReader, Ground]] = OrderedDict()
 
     def __call__(self, places: Sequence[int]) -> Gathered:
         found = [self._read(self._index[place]) for place in places]
@@ -97,7 +97,7 @@ class SceneChips:
         image = reader.read(chip.window)
         return image.seen() if isinstance(image, Series) else image, self._task.target(ground, chip.window)
 
-    def _open(self, name: str) -> tuple[ImageReader | SeriesReader, Ground]:
+    def _open(self, name: str) -> tuple[ImageReader | SeriesReader | SteppedReader, Ground]:
         if name not in self._opened:
             scene = self._scenes[name]
             ground = open_ground(scene)

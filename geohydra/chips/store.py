@@ -65,6 +65,24 @@ class ChipWriter:
         self.count += 1
         return self.count - 1
 
+    def copy(self, store: ChipStore, start: int, stop: int) -> None:
+        """Keep the chips of another store from one place to another, as they stand there."""
+        self._same(store)
+        self._append("image", store.part("image", start, stop))
+        self._append("valid", store.part("valid", start, stop))
+        if store.dates is not None:
+            ends = store.ends(None, start, stop) + (self._dates or 0)
+            self._append("days", store.part("days", start, stop))
+            self._append("dates.stops", ends)
+            self._dates = int(ends[-1])
+        for name in store.targets:
+            self._append(f"target.{name}", store.part(f"target.{name}", start, stop))
+            if name in store.rows:
+                ends = store.ends(name, start, stop) + self._stops.get(name, 0)
+                self._append(f"target.{name}.stops", ends)
+                self._stops[name] = int(ends[-1])
+        self.count += stop - start
+
     def __enter__(self) -> Self:
         return self
 
@@ -89,7 +107,15 @@ class ChipWriter:
         expected = (len(self._head["bands"]), *self._head["shape"])
         if image.pixels.shape[-3:] != expected:
             raise ValueError(f"a chip of shape {image.pixels.shape} in a store of {expected}")
-        found = {name: _form(values) for name, values in target.items()}
+        self._alike({name: _form(values) for name, values in target.items()})
+
+    def _same(self, store: ChipStore) -> None:
+        head = {"bands": list(store.bands), "shape": [store.shape.rows, store.shape.cols], "dtype": store.dtype.str}
+        if head != self._head:
+            raise ValueError(f"chips of {head} in a store of {self._head}")
+        self._alike(store.forms)
+
+    def _alike(self, found: dict[str, _Form]) -> None:
         if self._targets is None:
             self._targets = found
         if found != self._targets:
@@ -123,6 +149,9 @@ class ChipStore:
             self._days = self._map("days", np.dtype(np.int32), (), self.dates)
             self._ends = self._map("dates.stops", np.dtype(np.int64), ())
         self.rows: dict[str, str] = {name: what["rows"] for name, what in head["targets"].items() if what.get("rows")}
+        self.forms: dict[str, _Form] = {
+            name: (np.dtype(what["dtype"]), tuple(what["shape"]), what.get("rows")) for name, what in head["targets"].items()
+        }
         self._stops = {name: self._map(f"target.{name}.stops", np.dtype(np.int64), ()) for name in self.rows}
         self._targets = {
             name: self._map(f"target.{name}", np.dtype(what["dtype"]), tuple(what["shape"]), self._length(name))
@@ -158,6 +187,22 @@ class ChipStore:
             return self._targets[name][list(places)]
         stops = self._stops[name]
         return padded([self._targets[name][stops[place - 1] if place else 0 : stops[place]] for place in places])
+
+    def part(self, name: str, start: int, stop: int) -> Array:
+        """What an array holds of the chips from one place to another, as it is stored."""
+        arrays = {"image": self._image, "valid": self._valid} | {f"target.{key}": values for key, values in self._targets.items()}
+        if self.dates is not None:
+            arrays["days"] = self._days
+        rows = name.removeprefix("target.") if name.startswith("target.") else None
+        whose = self._stops.get(rows) if rows else (self._ends if self.dates is not None else None)
+        if whose is not None:
+            start, stop = (int(whose[place - 1]) if place else 0 for place in (start, stop))
+        return arrays[name][start:stop]
+
+    def ends(self, name: str | None, start: int, stop: int) -> NDArray[np.int64]:
+        """Where the rows of a target, or the dates, of each of these chips end, counted from the first of them."""
+        stops = self._ends if name is None else self._stops[name]
+        return np.asarray(stops[start:stop] - (stops[start - 1] if start else 0))
 
     def _parts(self, places: Sequence[int]) -> list[slice]:
         """The dates of some chips."""

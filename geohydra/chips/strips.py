@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geohydra.chips.candidates import Candidate, Candidates
 from geohydra.errors import DataError
-from geohydra.task import Ground, Instances, Measured, Objects
+from geohydra.task import Attributed, Ground, Instances, Measured, Objects
 from geohydra.types import IGNORE, Grid, Image, Series, Shape, Window
 
 Arrays = tuple[NDArray[Any], ...]
@@ -121,6 +121,12 @@ class RollingGround:
         if not isinstance(self._ground, Measured):
             raise DataError("source", "the labels tell no numbers", "bring the band that is to be learnt beside the imagery")
         return self._ground.values(window)
+
+    def attribute(self, name: str) -> NDArray[np.float64]:
+        """See geohydra.task.Attributed. Raises DataError where the ground tells no attributes of objects."""
+        if not isinstance(self._ground, Attributed):
+            raise DataError("source.labels", "tell no attribute of a polygon", f"bring polygons with the column {name!r}")
+        return self._ground.attribute(name)
 
     def counts(self, window: Window, valid: NDArray[np.bool_], classes: Sequence[str]) -> dict[str, int]:
         """Valid pixels of each class in a window, from a mask at hand where one tells them all apart."""

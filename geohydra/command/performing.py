@@ -37,7 +37,7 @@ def perform_plan(jobs: Sequence[Composed], *, name: str = PRIMARY) -> Performed:
     """
     plan, store = plan_of(jobs)
     first = jobs[0].config
-    runner, tracking, address = _engaged(jobs[0], name)
+    runner, tracking, address = _engaged(plan, jobs, name)
     done = stored(plan, store)
     if len(done) < len(plan.steps):
         runner.warm()
@@ -60,23 +60,31 @@ def perform_plan(jobs: Sequence[Composed], *, name: str = PRIMARY) -> Performed:
     return Performed(folder, outcome, ended, address)
 
 
-def _engaged(job: Composed, name: str) -> tuple[Runner, Tracking, str]:
-    """Who runs the plan, who is told of it from here (nobody, where the run itself tells), and where it can be looked at."""
-    runner: Runner = build(job.config["runner"], where="runner")
-    tracking: Tracking = build(job.config["tracking"], where="tracking")
+def _engaged(plan: Plan, jobs: Sequence[Composed], name: str) -> tuple[Runner, Tracking, str]:
+    """Who runs the plan, who is told of it from here (nobody, where one run of a cluster tells all), and where it can be looked at."""
+    first = jobs[0].config
+    runner: Runner = build(first["runner"], where="runner")
+    tracking: Tracking = build(first["tracking"], where="tracking")
     if isinstance(runner, Remote):
         from geohydra.config.parameters import parameters_of
 
-        runner.take(parameters_of(job, name=name))
-        return runner, NullTracking() if runner.tells(job.config) else tracking, tracking.address
+        runner.take(parameters_of(jobs[0], name=name), recipes_of(plan, jobs, name))
+        return runner, NullTracking() if runner.tells(first) and plan.at_once is None else tracking, tracking.address
     return runner, tracking, tracking.address
 
 
 def recipe_of(job: Composed, called: str, name: str) -> str:
     """The config of a sweep's best job, as a file of `conf/experiment/`."""
-    from geohydra.config.recipe import recipe
+    from geohydra.config.recipe import best_title, recipe
 
-    return recipe(job, title=f"The best job of a sweep: {called}.", name=name)
+    return recipe(job, title=best_title(called), name=name)
+
+
+def recipes_of(plan: Plan, jobs: Sequence[Composed], name: str) -> dict[str, str]:
+    """Of every job of a sweep, for a run that finds out by itself which one is the best; nothing of a single job."""
+    from geohydra.config.recipe import recipes
+
+    return recipes({planned.name: job for planned, job in zip(plan.jobs, jobs, strict=True)}, name=name) if len(jobs) > 1 else {}
 
 
 def _recipes(plan: Plan, jobs: Sequence[Composed], name: str) -> Recipe:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from geohydra.build import build
 from geohydra.command.arguments import Asked
+from geohydra.command.performing import recipes_of
 from geohydra.command.planning import plan_of
 from geohydra.config.parameters import parameters_of
 from geohydra.errors import ConfigError
@@ -30,6 +32,7 @@ class Packed:
     steps: int
     cluster: Cluster
     runner: KfpRunner
+    shown: str
 
 
 def server_of(asked: Asked) -> tuple[Server, KfpRunner]:
@@ -44,13 +47,19 @@ def packed(asked: Asked) -> Iterator[Packed]:
     jobs = _there(asked).compose(fixed=True)
     first = jobs[0].config
     runner = _runner(first["runner"])
-    runner.take(parameters_of(jobs[0], name=asked.name))
     server = Server(runner.access)
     server.check()
     plan, store = plan_of(jobs)
+    runner.take(parameters_of(jobs[0], name=asked.name), recipes_of(plan, jobs, asked.name))
     with tempfile.TemporaryDirectory(prefix="geohydra-") as folder:
         file, cluster = package(runner, plan, store=store, hardware=first["hardware"], path=Path(folder) / "pipeline.yaml")
-        yield Packed(server, file, plan.name, runner.experiment or plan.name, len(plan.steps), cluster, runner)
+        yield Packed(server, file, plan.name, runner.experiment or plan.name, len(plan.steps), cluster, runner, _shown(runner, first))
+
+
+def _shown(runner: KfpRunner, config: Mapping[str, Any]) -> str:
+    """Where MLflow will show the run, once its last task has told it; "" where none does."""
+    uri, experiment = (config.get("tracking") or {}).get("uri") or "", (config.get("tracking") or {}).get("experiment")
+    return f"the experiment {experiment} of {uri}" if uri and runner.tells(config) else ""
 
 
 def _there(asked: Asked) -> Asked:

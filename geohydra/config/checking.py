@@ -19,7 +19,7 @@ from geohydra.errors import ConfigError, GeohydraError, Problems
 from geohydra.plan import Job, Stage
 from geohydra.source import Source
 from geohydra.task import Task
-from geohydra.work import Config, divisible, step_version
+from geohydra.work import Config, divisible, step_version, undivided
 
 _PROTOCOLS: Mapping[str, type] = {"task": Task, "source": Source}
 
@@ -167,11 +167,7 @@ def _pipeline(pipeline: Any, config: Config, entries: Mapping[str, Any]) -> tupl
     if errors:
         return Pipeline(), errors
     settings = Pipeline(**given)
-    for name in settings.shards:
-        if name not in entries:
-            errors.append(ConfigError(f"pipeline.shards.{name}", f"no step is called {name!r}", near(name, entries)))
-        elif settings.shards[name] > 1 and not _is_divisible(name, entries[name]):
-            errors.append(ConfigError(f"pipeline.shards.{name}", "the work of this step cannot be divided", "predict's can"))
+    errors += [error for name, count in settings.shards.items() for error in _shard_mistakes(name, count, config, entries)]
     for key in settings.parameters:
         if not _has(config, key):
             errors.append(ConfigError("pipeline.parameters", f"the config has no {key!r}", near(key, config)))
@@ -180,13 +176,37 @@ def _pipeline(pipeline: Any, config: Config, entries: Mapping[str, Any]) -> tupl
     return settings, errors
 
 
+def _shard_mistakes(name: str, count: int, config: Config, entries: Mapping[str, Any]) -> Iterator[ConfigError]:
+    where = f"pipeline.shards.{name}"
+    if name not in entries:
+        yield ConfigError(where, f"no step is called {name!r}", near(name, entries))
+    elif count > 1 and not _is_divisible(name, entries[name]):
+        others = [str(other) for other in entries if _is_divisible(str(other), entries[other])]
+        yield ConfigError(where, "the work of this step cannot be divided", f"that of {', '.join(others)} can" if others else "")
+    elif count > 1 and isinstance(entries[name], Mapping) and entries[name].get("when"):
+        yield ConfigError(where, "a step that waits for a condition cannot be divided", "leave it at 1, or its `when` out")
+    elif count > 1 and (why := _undivided(name, entries[name], config)):
+        yield ConfigError(where, why, "leave it at 1")
+
+
+def _step_of(name: str, entry: Any) -> str:
+    return str((entry.get("step") if isinstance(entry, Mapping) else None) or name)
+
+
 def _is_divisible(name: str, entry: Any) -> bool:
     """A step that is not there at all is told of elsewhere."""
-    step = (entry.get("step") if isinstance(entry, Mapping) else None) or name
     try:
-        return divisible(str(step))
+        return divisible(_step_of(name, entry))
     except GeohydraError:
         return True
+
+
+def _undivided(name: str, entry: Any, config: Config) -> str | None:
+    """Why a step cannot be divided with this config; a part that cannot be built is told of elsewhere."""
+    try:
+        return undivided(_step_of(name, entry), config)
+    except (GeohydraError, KeyError):
+        return None
 
 
 def _uses(entry: Any) -> list[str]:

@@ -69,6 +69,8 @@ def _grammar(cause: Exception) -> str:
     if "=" not in text:
         return "an override is written key=value, or +key=value for a new key"
     key, _, value = text.partition("=")
+    if re.search(r"""[{,]\s*['"][^'"]*['"]\s*:""", value):
+        return "inside of { } the word before a colon has no quotes: {road: 4, *: 1}"
     quoted = value.strip("'\"")
     return f"quote a value that holds = ( ) {{ }} : or spaces: '{key}=\"{quoted}\"'"
 
@@ -112,6 +114,8 @@ def _unknown_key(key: str, overrides: Sequence[str], again: Again) -> ConfigErro
     if key in groups():
         options = ", ".join(groups()[key])
         return ConfigError(key, "this group is not among the chosen ones", f"write +{key}=OPTION (there are {options})")
+    if key in known:
+        return ConfigError(key, "it does not hold such a key yet", f"write +{key}=... to add one")
     hint = suggestion(key, known) or f"write +{key}=... if you mean to add it"
     return ConfigError(key, "there is no such key", hint)
 

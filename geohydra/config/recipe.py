@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from geohydra.config.compose import PRIMARY, Composed, compose
@@ -11,14 +12,35 @@ PLACES = frozenset({"sweep", "runner", "tracking", "hardware", "cluster", "outpu
 """Where and how something runs, not what: an experiment leaves that open."""
 
 
-def recipe(job: Composed, *, title: str, name: str = PRIMARY) -> str:
+Compose = Callable[[Sequence[str]], Composed]
+
+
+def recipes(jobs: Mapping[str, Composed], *, name: str = PRIMARY) -> dict[str, str]:
+    """The files of all jobs of a sweep, by their names: each as if it were the best. What they share is composed once."""
+    known: dict[tuple[str, ...], Composed] = {}
+
+    def make(words: Sequence[str]) -> Composed:
+        if tuple(words) not in known:
+            known[tuple(words)] = compose(list(words), name=name)
+        return known[tuple(words)]
+
+    return {called: recipe(job, title=best_title(called), name=name, make=make) for called, job in jobs.items()}
+
+
+def best_title(job: str) -> str:
+    """What stands above the config of the best job."""
+    return f"The best job of a sweep: {job}."
+
+
+def recipe(job: Composed, *, title: str, name: str = PRIMARY, make: Compose | None = None) -> str:
     """The text of the file. `experiment=<file>` composes what the job was made of, on any machine."""
     import yaml
 
+    make = make or partial(compose, name=name)
     chosen = dict(job.choices or {})
-    usual = dict(compose([], name=name).choices or {})
+    usual = dict(make([]).choices or {})
     options = {group: option for group, option in chosen.items() if group not in PLACES and usual.get(group) != option}
-    base = compose(list(_words(options, usual)), name=name).config
+    base = make(list(_words(options, usual))).config
     values, gone = _difference(base, {key: value for key, value in job.config.items() if key not in PLACES})
     lines = ["# @package _global_", f"# {title}"]
     lines += [f"# To be the same, it also needs the override ~{key}" for key in gone]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geohydra import pictures
-from geohydra.evaluation import examples
-from geohydra.evaluation.curves import Curve, calibration_error, curve
+from geohydra.evaluation import counting, examples
+from geohydra.evaluation.curves import LEVELS, Curve, calibration_error, curve
 from geohydra.evaluation.scores import Counts, accuracy, class_scores, class_table, confusion_table, headline, mean
 from geohydra.evaluation.streaming import Tally, Truth, compare, read_overview
-from geohydra.types import PIXEL, Shape, Window
+from geohydra.types import IGNORE, PIXEL, Shape, Window
 
 if TYPE_CHECKING:
     from geohydra.evaluation.settings import Evaluation
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 Headline = Callable[[Counts, Sequence[str]], dict[str, float]]
 """Metrics of a split by their short names, from a confusion matrix and the names of its classes."""
+
+
+class Show(Protocol):
+    """Tells more of the confusion matrices of all scenes."""
+
+    def __call__(self, pairs: Sequence[Pair], matrices: Mapping[str, Counts], prefix: str, work: Work) -> None:
+        """`pairs` are the scenes with labels; names of tables are led by `prefix`."""
 
 
 class DenseTask(Protocol):
@@ -58,44 +65,124 @@ def evaluate(
     work: Work,
     cell: Shape = PIXEL,
     headline: Headline = headline,
-    show: Callable[[Mapping[str, Counts]], None] | None = None,
 ) -> dict[str, Any]:
-    """Compare class rasters with the ground over the windows of a split, in bounded memory; of cells, those that lie within.
+    """Compare class rasters with the ground over the windows of a split, in bounded memory; see MapComparison."""
+    return counting.evaluate(MapComparison(task, cell, headline), pairs, split=split, settings=settings, work=work)
 
-    `show` is given the confusion matrix of each scene. Returns `metrics` by short names, and `thresholds`: for each class the
-    probability of the best F1, where probabilities exist. Scenes without labels do not count.
+
+@dataclass(frozen=True, slots=True)
+class MapComparison:
+    """Class rasters held against the ground; of cells, those that lie within a window.
+
+    `show` adds to the report. Metrics have short names; thresholds are, for each class,
+    the probability of the best F1, where probabilities exist. Scenes without labels do not count.
     """
-    classes = task.classes
-    legend = _Legend(tuple(classes), pictures.palette(classes, task.colors, background=task.background))
-    known = [(by_cell(pair, cell), truth) for pair in pairs if (truth := _truth(pair, task)) is not None]
-    prefix = "" if split == settings.splits[-1] else f"{split}_"
-    tallies: dict[str, Tally] = {}
-    for place, (pair, truth) in enumerate(known):
-        work.progress(place, len(known), f"{split}: {pair.scene.id}")
-        tallies[pair.scene.id] = _compare(pair, truth, len(classes), curves=settings.curves)
-        if place < settings.maps:
-            work.report.figure(f"{prefix}map_{pair.scene.id}", _map(pair, tallies[pair.scene.id], legend))
-    work.progress(len(known), len(known), split)
-    matrix = sum((tally.matrix for tally in tallies.values()), np.zeros((len(classes),) * 2, np.int64))
-    if not matrix.any():
-        work.say(f"{split}: no pixel has both a label and a prediction, so it has no scores")
-        return {"metrics": {}, "thresholds": {}}
-    _tables(work.report, tallies, matrix, legend, prefix=prefix, split=split)
-    if show is not None:
-        show({scene: tally.matrix for scene, tally in tallies.items()})
-    if settings.examples and known and cell == PIXEL:
-        chosen = examples.choose(known, classes=len(classes), count=settings.examples)
-        title = f"{split}: from the worst to the best"
-        work.report.figure(f"{prefix}examples", examples.draw(chosen, names=legend.names, colors=legend.colors, title=title))
-    lines = _curves(tallies, legend) if settings.curves else {}
-    metrics = headline(matrix, classes) | report_curves(work.report, lines, prefix=prefix, split=split)
-    if lines:
-        metrics["ece"] = calibration_error(np.sum([tally.sure for tally in tallies.values()], axis=0))
-        metrics |= _area_means(lines)
-    if settings.boundary is not None:
-        metrics |= _boundaries(known, classes, settings.boundary, work, prefix=prefix)
-    _say(work, split, metrics)
-    return {"metrics": metrics, "thresholds": {name: line.best[0] for name, line in lines.items() if np.isfinite(line.best[0])}}
+
+    task: DenseTask
+    cell: Shape = PIXEL
+    headline: Headline = headline
+    show: Show | None = None
+
+    def count(self, pair: Pair, *, settings: Evaluation) -> Mapping[str, NDArray[Any]]:
+        """Pixels by truth and answer, by level of probability, a small picture of the truth, and what lies near edges."""
+        pair = by_cell(pair, self.cell)
+        truth = _truth(pair, self.task)
+        if truth is None:
+            return {}
+        tally = _compare(pair, truth, len(self.task.classes), curves=settings.curves)
+        found: dict[str, NDArray[Any]] = {"matrix": tally.matrix, "levels": tally.levels, "sure": tally.sure, "overview": tally.overview}
+        if settings.boundary is not None:
+            found["boundary"] = _boundary(pair, truth, len(self.task.classes), settings.boundary)
+        return found
+
+    def conclude(
+        self, pairs: Sequence[Pair], counts: Sequence[Mapping[str, NDArray[Any]]], *, split: str, settings: Evaluation, work: Work
+    ) -> dict[str, Any]:
+        """Tables, pictures, metrics and thresholds."""
+        classes = self.task.classes
+        legend = _Legend(tuple(classes), pictures.palette(classes, self.task.colors, background=self.task.background))
+        prefix = "" if split == settings.splits[-1] else f"{split}_"
+        sums = _Sums.none(len(classes))
+        known: list[Pair] = []
+        for pair, found in zip(pairs, counts, strict=True):
+            if found:
+                known.append(by_cell(pair, self.cell))
+                sums.add(pair.scene.id, found)
+                if len(known) <= settings.maps:
+                    work.report.figure(f"{prefix}map_{pair.scene.id}", _map(known[-1], found["overview"], legend))
+        if not sums.matrix.any():
+            work.say(f"{split}: no pixel has both a label and a prediction, so it has no scores")
+            return {"metrics": {}, "thresholds": {}}
+        _tables(work.report, sums, legend, prefix=prefix, split=split)
+        if self.show is not None:
+            self.show(known, sums.matrices, prefix, work)
+        if settings.examples and self.cell == PIXEL:
+            _examples(self.task, known, legend, settings.examples, work.report, prefix=prefix, split=split)
+        return self._scored(sums, legend, settings, work, prefix=prefix, split=split)
+
+    def _scored(self, sums: _Sums, legend: _Legend, settings: Evaluation, work: Work, *, prefix: str, split: str) -> dict[str, Any]:
+        lines = _curves(sums, legend) if settings.curves else {}
+        metrics = self.headline(sums.matrix, legend.names) | report_curves(work.report, lines, prefix=prefix, split=split)
+        if lines:
+            metrics["ece"] = calibration_error(sums.sure)
+            metrics |= _area_means(lines)
+        if settings.boundary is not None:
+            metrics |= _report_boundary(sums.boundary, legend.names, settings.boundary, work, prefix=prefix)
+        _say(work, split, metrics)
+        return {"metrics": metrics, "thresholds": {name: line.best[0] for name, line in lines.items() if np.isfinite(line.best[0])}}
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Counts of all scenes together, and the confusion matrix of each."""
+
+    matrix: Counts
+    levels: NDArray[np.int64]
+    sure: NDArray[np.int64]
+    boundary: Counts
+    matrices: dict[str, Counts] = field(default_factory=dict)
+
+    @classmethod
+    def none(cls, classes: int) -> _Sums:
+        """Of no scene."""
+        shapes = (classes, classes), (classes, 2, LEVELS + 1), (2, LEVELS + 1), (classes + 1, classes + 1)
+        matrix, levels, sure, boundary = (np.zeros(shape, np.int64) for shape in shapes)
+        return cls(matrix, levels, sure, boundary)
+
+    def add(self, scene: str, found: Mapping[str, NDArray[Any]]) -> None:
+        """One more scene."""
+        self.matrices[scene] = found["matrix"]
+        self.matrix += found["matrix"]
+        self.levels += found["levels"]
+        self.sure += found["sure"]
+        if "boundary" in found:
+            self.boundary += found["boundary"]
+
+
+class _Truths:
+    """The truth of any scene, with one of them open at a time."""
+
+    def __init__(self, task: DenseTask) -> None:
+        self._task = task
+        self._open: tuple[str, Truth | None] = ("", None)
+
+    def of(self, pair: Pair) -> Truth:
+        """Of one scene; it is opened when a window is asked for."""
+        return partial(self._read, pair)
+
+    def _read(self, pair: Pair, window: Window) -> NDArray[np.uint8]:
+        if self._open[0] != pair.scene.id:
+            self._open = (pair.scene.id, _truth(pair, self._task))
+        truth = self._open[1]
+        return np.full((window.shape.rows, window.shape.cols), IGNORE, np.uint8) if truth is None else truth(window)
+
+
+def _examples(task: DenseTask, pairs: Sequence[Pair], legend: _Legend, count: int, report: Report, *, prefix: str, split: str) -> None:
+    """The worst and the best windows."""
+    truths = _Truths(task)
+    chosen = examples.choose([(pair, truths.of(pair)) for pair in pairs], classes=len(legend.names), count=count)
+    title = f"{split}: from the worst to the best"
+    report.figure(f"{prefix}examples", examples.draw(chosen, names=legend.names, colors=legend.colors, title=title))
 
 
 def _area_means(lines: Mapping[str, Curve]) -> dict[str, float]:
@@ -104,15 +191,18 @@ def _area_means(lines: Mapping[str, Curve]) -> dict[str, float]:
     return {name: mean(values) for name, values in found.items()}
 
 
-def _boundaries(known: Sequence[tuple[Pair, Truth]], classes: Sequence[str], width: int, work: Work, *, prefix: str) -> dict[str, float]:
-    """The boundary IoU over all scenes, with a table by class."""
-    from geohydra.evaluation.boundary import boundary_ious, boundary_scores, compare_boundaries
+def _boundary(pair: Pair, truth: Truth, classes: int, width: int) -> Counts:
+    """Pixels near the edges of classes, of one scene."""
+    from geohydra.evaluation.boundary import compare_boundaries
 
-    total = np.zeros((len(classes) + 1,) * 2, np.int64)
-    for pair, truth in known:
-        shape = pair.scene.grid.coarse(pair.cell).shape
-        file = _class_file(pair)
-        total += compare_boundaries(file, shape=shape, windows=pair.windows, truth=truth, classes=len(classes), width=width)
+    shape = pair.scene.grid.coarse(pair.cell).shape
+    return compare_boundaries(_class_file(pair), shape=shape, windows=pair.windows, truth=truth, classes=classes, width=width)
+
+
+def _report_boundary(total: Counts, classes: Sequence[str], width: int, work: Work, *, prefix: str) -> dict[str, float]:
+    """The boundary IoU over all scenes, with a table by class."""
+    from geohydra.evaluation.boundary import boundary_ious, boundary_scores
+
     ious: list[Any] = boundary_ious(total).tolist()
     work.report.table(f"{prefix}boundary", {"class": list(classes), "boundary_iou": ious, "pixels": [width] * len(classes)})
     return boundary_scores(total, classes)
@@ -159,21 +249,21 @@ def _compare(pair: Pair, truth: Truth, classes: int, *, curves: bool) -> Tally:
     )
 
 
-def _map(pair: Pair, tally: Tally, legend: _Legend) -> bytes:
+def _map(pair: Pair, overview: NDArray[np.uint8], legend: _Legend) -> bytes:
     """Image, truth and prediction of a whole scene; truth only where it was compared."""
     file = pair.file("classes")
     panels = [(f"{pair.scene.id} {title}".rstrip(), image) for title, image in examples.read_images(pair, longest=_MAP)]
-    panels.append(("truth of the split", pictures.classes_rgb(tally.overview, legend.colors)))
+    panels.append(("truth of the split", pictures.classes_rgb(overview, legend.colors)))
     if file is not None:
         panels.append(("prediction", pictures.classes_rgb(read_overview(file, _MAP), legend.colors)))
     return pictures.side_by_side([panels], legend=dict(zip(legend.names, legend.colors, strict=True)))
 
 
-def _tables(report: Report, tallies: Mapping[str, Tally], matrix: NDArray[np.int64], legend: _Legend, *, prefix: str, split: str) -> None:
-    names = legend.names
+def _tables(report: Report, sums: _Sums, legend: _Legend, *, prefix: str, split: str) -> None:
+    names, matrix = legend.names, sums.matrix
     report.table(f"{prefix}confusion_matrix", confusion_table(matrix, names))
     report.table(f"{prefix}per_class", class_table(matrix, names))
-    report.table(f"{prefix}per_scene", _scene_table(tallies, names))
+    report.table(f"{prefix}per_scene", _scene_table(sums.matrices, names))
     report.figure(f"{prefix}confusion_matrix", pictures.confusion(matrix, names, title=f"Confusion matrix, {split}"))
     scores = class_scores(matrix)
     shown = {name: float(value) for name, value in zip(names, scores.iou, strict=True) if np.isfinite(value)}
@@ -181,25 +271,24 @@ def _tables(report: Report, tallies: Mapping[str, Tally], matrix: NDArray[np.int
     report.figure(f"{prefix}iou_by_class", pictures.bars(shown, title=f"IoU by class, {split}", colors=shades))
 
 
-def _scene_table(tallies: Mapping[str, Tally], names: Sequence[str]) -> dict[str, list[Any]]:
+def _scene_table(matrices: Mapping[str, Counts], names: Sequence[str]) -> dict[str, list[Any]]:
     """A row a scene that has pixels to compare."""
     rows = []
-    for scene, tally in tallies.items():
-        if tally.matrix.any():
-            scores = class_scores(tally.matrix)
+    for scene, matrix in matrices.items():
+        if matrix.any():
+            scores = class_scores(matrix)
             means = {"iou": mean(scores.iou), "f1": mean(scores.f1), "precision": mean(scores.precision), "recall": mean(scores.recall)}
             by_class = {f"{kind}/{name}": float(getattr(scores, kind)[place]) for place, name in enumerate(names) for kind in _KINDS}
-            rows.append({"scene": scene, "pixels": int(tally.matrix.sum()), "accuracy": accuracy(tally.matrix)} | means | by_class)
+            rows.append({"scene": scene, "pixels": int(matrix.sum()), "accuracy": accuracy(matrix)} | means | by_class)
     return {key: [row[key] for row in rows] for key in rows[0]}
 
 
 _KINDS = ("iou", "f1", "precision", "recall")
 
 
-def _curves(tallies: Mapping[str, Tally], legend: _Legend) -> dict[str, Curve]:
+def _curves(sums: _Sums, legend: _Legend) -> dict[str, Curve]:
     """A curve for each class that has pixels with probabilities."""
-    levels = sum((tally.levels for tally in tallies.values()), np.zeros_like(next(iter(tallies.values())).levels))
-    return {name: curve(*levels[place]) for place, name in enumerate(legend.names) if levels[place, 0].any()}
+    return {name: curve(*sums.levels[place]) for place, name in enumerate(legend.names) if sums.levels[place, 0].any()}
 
 
 def report_curves(report: Report, lines: Mapping[str, Curve], *, prefix: str, split: str) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,6 +40,15 @@ class Moments:
         """Of fractions `(class, cell)`."""
         wrong = answer - truth
         return cls(truth.shape[1], truth.sum(1), answer.sum(1), (truth**2).sum(1), (wrong**2).sum(1), np.abs(wrong).sum(1))
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Values]) -> Moments:
+        """From what `arrays` gave."""
+        return cls(int(arrays["cells"]), *(arrays[name] for name in _SUMS))
+
+    def arrays(self) -> dict[str, Values]:
+        """All of it, to be kept."""
+        return {"cells": np.asarray(self.cells)} | {name: getattr(self, name) for name in _SUMS}
 
     def __add__(self, other: Moments) -> Moments:
         return Moments(
@@ -84,10 +93,13 @@ class Moments:
         return rows | {key: values.tolist() for key, values in columns.items()}
 
 
+_SUMS = ("truth", "answer", "truth_squared", "error_squared", "error")
+
+
 def fraction_scores(moments: Moments, names: Sequence[str]) -> dict[str, float]:
     """Means over classes, R2 of each, and the error of the trivial answer: the mean fraction everywhere (whose R2 is 0)."""
     trivial = np.sqrt(np.maximum(moments.spread, 0) / moments.cells) if moments.cells else np.full(len(names), np.nan)
-    values = {"rmse": mean(moments.rmse), "mae": mean(moments.mae), "r2": mean(moments.r2), "baseline_rmse": mean(trivial)}
+    values = {"r2": mean(moments.r2), "rmse": mean(moments.rmse), "mae": mean(moments.mae), "baseline_rmse": mean(trivial)}
     return values | {f"r2/{name}": float(value) for name, value in zip(names, moments.r2, strict=True)}
 
 
@@ -101,17 +113,28 @@ class FractionTask(Protocol):
         """Fractions `(class, row, col)` of a window of cells, and where they are known `(row, col)`."""
 
 
-def compare_fractions(task: FractionTask, pairs: Sequence[Pair], *, split: str, settings: Evaluation, work: Work) -> dict[str, float]:
-    """Hold the predicted fractions of a split's cells against the ground; writes a table. Streams strip by strip."""
-    from geohydra.evaluation.dense import by_cell
+@dataclass(frozen=True, slots=True)
+class FractionComparison:
+    """Predicted fractions of cells held against the ground. Streams strip by strip."""
 
-    total = Moments.none(len(task.classes))
-    for pair in pairs:
-        total += _of_scene(task, by_cell(pair, task.cell))
-    if not total.cells:
-        return {}
-    work.report.table(f"{'' if split == settings.splits[-1] else f'{split}_'}fractions", total.table(task.classes))
-    return fraction_scores(total, task.classes)
+    task: FractionTask
+
+    def count(self, pair: Pair, *, settings: Evaluation) -> Mapping[str, Values]:  # noqa: ARG002 (every comparison is given them)
+        """Sums over the cells of a scene."""
+        from geohydra.evaluation.dense import by_cell
+
+        return _of_scene(self.task, by_cell(pair, self.task.cell)).arrays()
+
+    def conclude(
+        self, pairs: Sequence[Pair], counts: Sequence[Mapping[str, Values]], *, split: str, settings: Evaluation, work: Work
+    ) -> dict[str, Any]:
+        """A table and metrics."""
+        classes = self.task.classes
+        total = sum((Moments.of_arrays(found) for _, found in zip(pairs, counts, strict=True)), Moments.none(len(classes)))
+        if not total.cells:
+            return {"metrics": {}, "thresholds": {}}
+        work.report.table(f"{'' if split == settings.splits[-1] else f'{split}_'}fractions", total.table(classes))
+        return {"metrics": fraction_scores(total, classes), "thresholds": {}}
 
 
 def _of_scene(task: FractionTask, pair: Pair) -> Moments:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from geohydra.evaluation.counting import below, led
 from geohydra.evaluation.object_scenes import Meeting
 from geohydra.evaluation.object_tally import AtThreshold, Measure, Tally
 from geohydra.evaluation.overlaps import Floats, Pairs, overlapping
@@ -34,6 +38,15 @@ class InstanceTally:
             found = replace(found, areas=np.maximum(found.areas - seen.void, 0.0))
             pairs = overlapping(found, truth, least=_MEASURES[0].overlap)
         self.panoptic.add(found, truth, pairs)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that was counted so far, to be kept."""
+        return {**led("panoptic", self.panoptic.arrays()), **led("spacenet", self.spacenet.arrays())}
+
+    def join(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Count scenes that another tally has counted."""
+        self.panoptic.join(below("panoptic", arrays))
+        self.spacenet.join(below("spacenet", arrays))
 
     def scores(self, thresholds: Floats) -> dict[str, float]:
         """`pq`, `sq`, `rq`: means over classes that are there or were found; `spacenet_f1`: of the counts of all classes together."""

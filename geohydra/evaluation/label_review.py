@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,12 +15,17 @@ from geohydra.types import IGNORE, Image
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
     from geohydra.report import Report
     from geohydra.task import Batch
 
     Known = Callable[[Batch], torch.Tensor]
     """True labels `(n, class, row, col)` of a batch: 0, 1, or IGNORE."""
+
+
+_WIDE = 45
+"""Letters of a line above a picture, three pictures being beside each other."""
 
 
 class Labelled(Protocol):
@@ -118,11 +124,20 @@ class LabelReview(LabelScores):
         image, truth, chances = chip
         shown = pictures.stretch(image, bands)
         if truth.size == len(self.classes):
-            told = [f"{name} {chance:.2f}" for name, chance in zip(self.classes, chances.ravel(), strict=True) if chance >= 0.5]
-            true = [name for name, there in zip(self.classes, truth.ravel(), strict=True) if there == 1]
-            return [(f"{', '.join(told) or 'none'} (is {', '.join(true)})", shown)]
+            return [(told(self.classes, truth.ravel(), chances.ravel()), shown)]
         answer = np.where(truth == IGNORE, IGNORE, chances >= 0.5).astype(np.uint8)
         return [("image", shown), ("truth", pictures.labels_rgb(truth, colors)), ("prediction", pictures.labels_rgb(answer, colors))]
+
+
+def told(classes: Sequence[str], truth: NDArray[Any], chances: NDArray[Any]) -> str:
+    """What was told of a chip, rightly and wrongly, and what was missed, in lines that fit above a picture."""
+    parts: dict[str, list[str]] = {"": [], "wrong: ": [], "missed: ": []}
+    for name, there, chance in zip(classes, truth, chances, strict=True):
+        kind = ("wrong: ", "")[int(there == 1)] if chance >= 0.5 else "missed: " if there == 1 else None
+        if kind is not None:
+            parts[kind].append(f"{name} {chance:.2f}")
+    lines = [start + ", ".join(names) for start, names in parts.items() if names]
+    return "\n".join(textwrap.fill(line, _WIDE) for line in lines) or "none"
 
 
 def _counted(places: torch.Tensor, unknown: torch.Tensor, size: int) -> torch.Tensor:

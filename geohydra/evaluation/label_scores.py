@@ -13,7 +13,7 @@ These are scikit-learn's definitions; levels of probability are those that are w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,16 @@ class LabelTally:
     def none(cls, classes: int) -> LabelTally:
         """Of nothing."""
         return cls(np.zeros((classes, 2, 2), np.int64), np.zeros((classes, 2, LEVELS + 1), np.int64))
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Counts]) -> LabelTally:
+        """From what `arrays` gave."""
+        right, known = arrays["pixels"].tolist()
+        return cls(arrays["answers"], arrays["levels"], right, known)
+
+    def arrays(self) -> dict[str, Counts]:
+        """All of it, to be kept."""
+        return {"answers": self.answers, "levels": self.levels, "pixels": np.array([self.right, self.known], np.int64)}
 
     def __add__(self, other: LabelTally) -> LabelTally:
         return LabelTally(self.answers + other.answers, self.levels + other.levels, self.right + other.right, self.known + other.known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,34 +41,51 @@ class LabelTask(Protocol):
         """True labels `(class, row, col)` of a window of pixels or cells."""
 
 
-def evaluate_labels(
-    task: LabelTask, pairs: Sequence[Pair], *, split: str, settings: Evaluation, work: Work, cell: Shape = PIXEL
-) -> dict[str, Any]:
-    """Compare label rasters with the ground over the windows of a split; of cells, those that lie within.
+@dataclass(frozen=True, slots=True)
+class LabelComparison:
+    """Label rasters held against the ground; of cells, those that lie within a window.
 
-    Returns `metrics` by short names, and `thresholds`: of each class the probability of the best F1. Scenes without labels do not count.
+    Metrics have short names; thresholds are, of each class, the probability of the best F1. Scenes without labels do not count.
     """
-    from geohydra.ground import open_ground
 
-    known = [(by_cell(pair, cell), partial(task.truth, ground)) for pair in pairs if (ground := open_ground(pair.scene)) is not None]
-    prefix = "" if split == settings.splits[-1] else f"{split}_"
-    tallies: dict[str, LabelTally] = {}
-    for place, (pair, truth) in enumerate(known):
-        work.progress(place, len(known), f"{split}: {pair.scene.id}")
-        tallies[pair.scene.id] = compare_labels(pair, truth, len(task.classes), curves=settings.curves)
-        if place < settings.maps:
-            work.report.figure(f"{prefix}map_{pair.scene.id}", _map(pair, task))
-    work.progress(len(known), len(known), split)
-    total = sum(tallies.values(), LabelTally.none(len(task.classes)))
-    if not total.answers.any():
-        work.say(f"{split}: no pixel has both a label and a prediction, so it has no scores")
-        return {"metrics": {}, "thresholds": {}}
-    metrics = total.headline(task.classes)
-    _report(work, task, tallies, total, prefix=prefix, split=split)
-    line = f"{split}: mean F1 {metrics['f1']:.3f}, subset accuracy {metrics['subset_accuracy']:.3f}"
-    work.report.note(f"{line}; every class everywhere gives a mean F1 of {metrics['baseline_f1']:.3f}.")
-    work.say(f"{line} (every class everywhere gives a mean F1 of {metrics['baseline_f1']:.3f})")
-    return {"metrics": metrics, "thresholds": total.thresholds(task.classes)}
+    task: LabelTask
+    cell: Shape = PIXEL
+
+    def count(self, pair: Pair, *, settings: Evaluation) -> Mapping[str, NDArray[Any]]:
+        """Labels by truth and answer, and by level of probability."""
+        from geohydra.ground import open_ground
+
+        ground = open_ground(pair.scene)
+        if ground is None:
+            return {}
+        truth = partial(self.task.truth, ground)
+        return compare_labels(by_cell(pair, self.cell), truth, len(self.task.classes), curves=settings.curves).arrays()
+
+    def conclude(
+        self, pairs: Sequence[Pair], counts: Sequence[Mapping[str, NDArray[Any]]], *, split: str, settings: Evaluation, work: Work
+    ) -> dict[str, Any]:
+        """Tables, pictures, metrics and thresholds."""
+        task, prefix = self.task, "" if split == settings.splits[-1] else f"{split}_"
+        total, rows, shown = LabelTally.none(len(task.classes)), [], 0
+        for pair, found in zip(pairs, counts, strict=True):
+            if not found:
+                continue
+            tally = LabelTally.of(found)
+            total += tally
+            if tally.answers.any():
+                rows.append({"scene": pair.scene.id, **tally.headline(task.classes)})
+            if shown < settings.maps:
+                work.report.figure(f"{prefix}map_{pair.scene.id}", _map(by_cell(pair, self.cell), task))
+                shown += 1
+        if not total.answers.any():
+            work.say(f"{split}: no pixel has both a label and a prediction, so it has no scores")
+            return {"metrics": {}, "thresholds": {}}
+        metrics = total.headline(task.classes)
+        _report(work, task, rows, total, prefix=prefix, split=split)
+        line = f"{split}: mean F1 {metrics['f1']:.3f}, subset accuracy {metrics['subset_accuracy']:.3f}"
+        work.report.note(f"{line}; every class everywhere gives a mean F1 of {metrics['baseline_f1']:.3f}.")
+        work.say(f"{line} (every class everywhere gives a mean F1 of {metrics['baseline_f1']:.3f})")
+        return {"metrics": metrics, "thresholds": total.thresholds(task.classes)}
 
 
 def compare_labels(pair: Pair, truth: Layers, classes: int, *, curves: bool) -> LabelTally:
@@ -113,10 +131,9 @@ def _classes_file(pair: Pair) -> Path:
     return file
 
 
-def _report(work: Work, task: LabelTask, tallies: Mapping[str, LabelTally], total: LabelTally, *, prefix: str, split: str) -> None:
+def _report(work: Work, task: LabelTask, rows: Sequence[dict[str, Any]], total: LabelTally, *, prefix: str, split: str) -> None:
     names = task.classes
     work.report.table(f"{prefix}per_class", total.table(names))
-    rows = [{"scene": scene, **tally.headline(names)} for scene, tally in tallies.items() if tally.answers.any()]
     keys = [key for key in rows[0] if all(key in row for row in rows)]
     work.report.table(f"{prefix}per_scene", {key: [row[key] for row in rows] for key in keys})
     shades = dict(zip(names, pictures.palette(names, task.colors), strict=True))

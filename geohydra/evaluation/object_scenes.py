@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geohydra.evaluation.overlaps import ANY, Bools, Floats, Found, Ints, Truth
 from geohydra.evaluation.streaming import tiles
+from geohydra.raster.gaps import image_with_gaps
 from geohydra.types import Grid, Scene, Shape, Window
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ _TILE = Shape(1024, 1024)
 
 @dataclass(frozen=True, slots=True)
 class Meeting:
-    """Found and true objects of a scene. `void` float64: pixels of each found object whose ground is not known."""
+    """Found and true objects of a scene. `void` float64: pixels of each found object that were not measured, or whose ground is not
+    known."""
 
     found: Found
     truth: Truth
@@ -47,8 +49,8 @@ class Terms:
 def meeting(pair: Pair, terms: Terms) -> Meeting | None:
     """Read both sides of a scene; None where it has no labels. Of found objects all candidates are read, where predict wrote these too.
 
-    Found objects whose centre lies outside the windows, or that lie mostly on ground that is not known, count only as hits. True
-    objects of which too little lies in the windows, or that lie mostly on such ground, are neither hit nor missed.
+    Found objects whose centre lies outside the windows, or that lie mostly where nothing was measured or is known, count only as hits.
+    True objects of which too little lies in the windows, or that lie mostly on such ground, are neither hit nor missed.
     """
     from geohydra.ground import open_ground
 
@@ -60,10 +62,10 @@ def meeting(pair: Pair, terms: Terms) -> Meeting | None:
         raise KeyError(f"the prediction of {pair.scene.id} names no file of objects")
     found = _in_windows(read_found(path, pair.scene.grid, terms), pair.windows)
     truth = read_truth(ground, pair.windows, terms)
-    if not _hides(pair.scene):
-        return Meeting(found, truth, np.zeros(len(found)))
-    void = _unknown(ground, found, pair.windows)
-    off = _unknown(ground, truth, pair.windows)
+    with _Hidden(pair.scene, ground) as hidden:
+        if hidden.nowhere:
+            return Meeting(found, truth, np.zeros(len(found)))
+        void, off = _covered([found, truth], hidden, pair.windows)
     found = replace(found, aside=found.aside | (2 * void > found.areas))
     return Meeting(found, replace(truth, aside=truth.aside | (2 * off > truth.areas)), void)
 
@@ -187,21 +189,45 @@ def _hides(scene: Scene) -> bool:
     return labels is not None and (labels.kind != "vector" or labels.ignored is not None or labels.unlabelled == "ignore")
 
 
-def _unknown(ground: Ground, things: Found | Truth, windows: Sequence[Window]) -> Floats:
-    """Pixels of each object whose ground is not known, of those that lie in a tile of the windows."""
+class _Hidden:
+    """Pixels that tell nothing: they were not measured, or their ground is not known."""
+
+    def __init__(self, scene: Scene, ground: Ground) -> None:
+        self.ground = ground
+        self._sparse = _hides(scene)
+        self._image = image_with_gaps(scene)
+        self.nowhere = not self._sparse and self._image is None
+
+    def __enter__(self) -> _Hidden:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._image is not None:
+            self._image.close()
+
+    def __call__(self, tile: Window) -> Bools:
+        """`(row, col)` of a tile."""
+        found = ~self.ground.known(tile) if self._sparse else np.zeros((tile.shape.rows, tile.shape.cols), np.bool_)
+        return found if self._image is None else found | ~self._image.read(tile).valid
+
+
+def _covered(sides: Sequence[Found | Truth], hidden: _Hidden, windows: Sequence[Window]) -> list[Floats]:
+    """Hidden pixels of each object, of those that lie in a tile of the windows; tiles without any object are not looked at."""
     from geohydra.vector.index import BoxTree
 
-    edges = _edges(things)
-    tree = BoxTree(edges.boxes)
-    counts = np.zeros(len(things))
-    for tile, _ in tiles(ground.grid.shape, windows, _TILE):
-        unknown = ~ground.known(tile)
-        near = tree.touching(tile.col, tile.row, tile.col_stop, tile.row_stop) if unknown.any() else np.empty(0, np.int64)
-        if near.size:
-            spans = edges.spans(near, tile)
-            sums = np.concatenate([[0], np.cumsum(unknown)])
+    edges = [_edges(things) for things in sides]
+    trees = [BoxTree(side.boxes) for side in edges]
+    counts = [np.zeros(len(things)) for things in sides]
+    for tile, _ in tiles(hidden.ground.grid.shape, windows, _TILE):
+        near = [tree.touching(tile.col, tile.row, tile.col_stop, tile.row_stop) for tree in trees]
+        unknown = hidden(tile) if any(places.size for places in near) else None
+        if unknown is None or not unknown.any():
+            continue
+        sums = np.concatenate([[0], np.cumsum(unknown)])
+        for side, places, count in zip(edges, near, counts, strict=True):
+            spans = side.spans(places, tile)
             line = spans.rows * tile.shape.cols
-            counts[near] += np.bincount(spans.owners, sums[line + spans.stops] - sums[line + spans.starts], minlength=near.size)
+            count[places] += np.bincount(spans.owners, sums[line + spans.stops] - sums[line + spans.starts], minlength=places.size)
     return counts
 
 

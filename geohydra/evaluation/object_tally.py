@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,19 @@ class Tally:
         bits = np.packbits(np.concatenate([states == HIT, states == FALSE]), axis=0)
         self._parts.append(_Kept(sorted_found.classes.astype(np.int32), sorted_found.scores, number, overlaps, bits))
         return Judged(states[0][ranks], hit, overlaps[ranks])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that was counted so far, to be kept; `join` takes it up again."""
+        by_image = np.stack(self.by_image) if self.by_image else np.empty((0, self._classes), np.int64)
+        parts = _Kept.together(self._parts, len(self.measures))
+        return {"truths": self.truths, "by_image": by_image} | {name: getattr(parts, name) for name in _COLUMNS}
+
+    def join(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Count images that another tally has counted, as if they had been added here in their order."""
+        self.truths += arrays["truths"]
+        kept = _Kept.of({name: arrays[name] for name in _COLUMNS})
+        self._parts.append(replace(kept, images=(kept.images + len(self.by_image)).astype(np.int32)))
+        self.by_image += list(arrays["by_image"])
 
     def average(self, place: int) -> Floats:
         """Average precision of each class by one of the measures; NaN for classes without a true object."""
@@ -208,14 +221,23 @@ class _Kept:
     sorted: bool = False
 
     @classmethod
-    def joined(cls, parts: Sequence[_Kept], measures: int) -> _Kept:
+    def of(cls, columns: Mapping[str, NDArray[Any]], *, sorted: bool = False) -> _Kept:
+        return cls(columns["classes"], columns["scores"], columns["images"], columns["overlaps"], columns["bits"], sorted)
+
+    @classmethod
+    def together(cls, parts: Sequence[_Kept], measures: int) -> _Kept:
         whole = np.empty(0, np.int32), np.empty(0, np.float32)
         every = [cls(whole[0], whole[1], whole[0], whole[1], np.empty((-(-measures // 4), 0), np.uint8)), *parts]
-        order = np.argsort(-np.concatenate([part.scores for part in every]), kind="stable")
-        classes, scores, images, overlaps = (
-            np.concatenate([getattr(part, name) for part in every])[order] for name in ("classes", "scores", "images", "overlaps")
-        )
-        return cls(classes, scores, images, overlaps, np.concatenate([part.bits for part in every], axis=1)[:, order], sorted=True)
+        return cls.of({name: np.concatenate([getattr(part, name) for part in every], axis=-1) for name in _COLUMNS})
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Kept], measures: int) -> _Kept:
+        every = cls.together(parts, measures)
+        order = np.argsort(-every.scores, kind="stable")
+        return cls.of({name: getattr(every, name)[..., order] for name in _COLUMNS}, sorted=True)
+
+
+_COLUMNS = ("classes", "scores", "images", "overlaps", "bits")
 
 
 def _judged(measure: Measure, found: Found, truth: Truth, pairs: Pairs, within: Bools) -> tuple[NDArray[np.uint8], Matches, Bools]:

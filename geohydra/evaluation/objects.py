@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geohydra import pictures
-from geohydra.evaluation import object_pictures
+from geohydra.evaluation import counting, object_pictures
 from geohydra.evaluation.average_precision import Line
+from geohydra.evaluation.counting import below, led
 from geohydra.evaluation.instances import InstanceTally, panoptic_quality
 from geohydra.evaluation.object_scenes import Form, Meeting, Terms, meeting
 from geohydra.evaluation.object_tally import AREAS, COCO_OVERLAPS, AtThreshold, Measure, Tally, coco_measures
@@ -69,6 +71,22 @@ class ObjectTallies:
         if self.boxes is not None:
             self.boxes.add(_upright(seen.found), _upright(seen.truth))
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that was counted so far, to be kept; `join` takes it up again."""
+        names = {"scenes": np.array(self.scenes, dtype=str)}
+        return names | {key: values for name, tally in self._tallies.items() for key, values in led(name, tally.arrays()).items()}
+
+    def join(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Count scenes that others have counted, in their order."""
+        self.scenes += arrays["scenes"].tolist()
+        for name, tally in self._tallies.items():
+            tally.join(below(name, arrays))
+
+    @property
+    def _tallies(self) -> dict[str, Tally | InstanceTally]:
+        every = {"main": self.main, "grid": self.grid, "boxes": self.boxes, "instances": self.instances}
+        return {name: tally for name, tally in every.items() if tally is not None}
+
     @property
     def best(self) -> dict[str, float]:
         """The score of the best F1 of each class that is there and was found."""
@@ -99,33 +117,60 @@ def evaluate(
     ignored: Sequence[str] = (),
     thresholds: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Compare the objects that predict wrote (`objects_parquet` of each row) with the ground over the windows of a split.
+    """Compare the objects that predict wrote with the ground over the windows of a split; see ObjectComparison."""
+    comparison = ObjectComparison(task, form, tuple(ignored), thresholds)
+    return counting.evaluate(comparison, pairs, split=split, settings=settings, work=work)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectComparison:
+    """Objects that predict wrote (`objects_parquet` of each row) held against the ground.
 
     `form`: what is compared of an object. `ignored`: labels that are neither hit nor missed. `thresholds` by class are those of F1,
-    counts and pictures: where none is given, those that the rows of the prediction tell (`threshold/class`), else the best of this
-    split. Returns `metrics` by short names, and `thresholds`: the score of the best F1 of each class. Scenes without labels do not count.
+    counts and pictures: where none is given, those that the rows of the prediction tell (`threshold/class`, else `otherwise`), else the
+    best of this split. The thresholds that come out are the scores of the best F1 of each class. Scenes without labels do not count.
     """
-    terms = Terms(tuple(task.classes), tuple(ignored), form, settings.min_share)
-    tallies = ObjectTallies(task.classes, settings, form=form)
-    known: dict[str, Pair] = {}
-    for place, pair in enumerate(pairs):
-        work.progress(place, len(pairs), f"{split}: {pair.scene.id}")
-        seen = meeting(pair, terms)
-        if seen is not None:
-            tallies.add(pair.scene.id, seen, pair.windows)
-            known[pair.scene.id] = pair
-    work.progress(len(pairs), len(pairs), split)
-    if not tallies.main.truths[0].any():
-        work.say(f"{split}: no labelled object lies in the windows of this split, so it has no scores")
-        return {"metrics": {}, "thresholds": {}}
-    told = thresholds or _told(pairs, task.classes)
-    cuts = _cuts(told or tallies.best, task.classes)
-    write_report(work.report, tallies, cuts, split=split, settings=settings)
-    _draw(work.report, tallies, known, terms, cuts, split=split, settings=settings)
-    metrics = tallies.metrics(cuts)
-    say(work, split, metrics)
-    work.report.note(f"F1, counts and pictures: at {'the thresholds of the model' if told else 'the best thresholds of this split'}.")
-    return {"metrics": metrics, "thresholds": tallies.best}
+
+    task: ObjectTask
+    form: Form = "box"
+    ignored: tuple[str, ...] = ()
+    thresholds: Mapping[str, float] | None = None
+    otherwise: float | None = None
+
+    def count(self, pair: Pair, *, settings: Evaluation) -> Mapping[str, NDArray[Any]]:
+        """What each found object is, by every measure."""
+        seen = meeting(pair, self._terms(settings))
+        if seen is None:
+            return {}
+        tallies = ObjectTallies(self.task.classes, settings, form=self.form)
+        tallies.add(pair.scene.id, seen, pair.windows)
+        return tallies.arrays()
+
+    def conclude(
+        self, pairs: Sequence[Pair], counts: Sequence[Mapping[str, NDArray[Any]]], *, split: str, settings: Evaluation, work: Work
+    ) -> dict[str, Any]:
+        """Tables, pictures, metrics and thresholds."""
+        classes = self.task.classes
+        tallies = ObjectTallies(classes, settings, form=self.form)
+        known: dict[str, Pair] = {}
+        for pair, found in zip(pairs, counts, strict=True):
+            if found:
+                tallies.join(found)
+                known[pair.scene.id] = pair
+        if not tallies.main.truths[0].any():
+            work.say(f"{split}: no labelled object lies in the windows of this split, so it has no scores")
+            return {"metrics": {}, "thresholds": {}}
+        told = self.thresholds or _told(pairs, classes, self.otherwise)
+        cuts = _cuts(told or tallies.best, classes)
+        write_report(work.report, tallies, cuts, split=split, settings=settings)
+        _draw(work.report, tallies, known, self._terms(settings), cuts, split=split, settings=settings)
+        metrics = tallies.metrics(cuts)
+        say(work, split, metrics)
+        work.report.note(f"F1, counts and pictures: at {'the thresholds of the model' if told else 'the best thresholds of this split'}.")
+        return {"metrics": metrics, "thresholds": tallies.best}
+
+    def _terms(self, settings: Evaluation) -> Terms:
+        return Terms(tuple(self.task.classes), self.ignored, self.form, settings.min_share)
 
 
 def regular(truth: Truth, windows: Sequence[Window], classes: int) -> Found:
@@ -159,10 +204,11 @@ def _upright(things: Any) -> Any:
     return replace(things, outlines=None, areas=(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
 
 
-def _told(pairs: Sequence[Pair], classes: Sequence[str]) -> dict[str, float]:
+def _told(pairs: Sequence[Pair], classes: Sequence[str], otherwise: float | None) -> dict[str, float]:
     """The scores from which on predict wrote an object of each class, where its rows tell them."""
     row = pairs[0].prediction if pairs else {}
-    return {name: float(row[f"threshold/{name}"]) for name in classes if f"threshold/{name}" in row}
+    told = {name: row.get(f"threshold/{name}", otherwise) for name in classes}
+    return {name: float(value) for name, value in told.items() if value is not None}
 
 
 def _cuts(thresholds: Mapping[str, float], classes: Sequence[str]) -> Floats:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geohydra import pictures
+from geohydra.evaluation import counting
 from geohydra.evaluation.scores import Counts, accuracy, class_scores, class_table, confusion_table, majority, mean
 
 if TYPE_CHECKING:
@@ -30,29 +32,47 @@ class ParcelTask(Protocol):
 
 
 def compare_parcels(task: ParcelTask, pairs: Sequence[Pair], *, split: str, settings: Evaluation, work: Work) -> dict[str, float]:
-    """`parcel_accuracy`, `parcel_f1` (the mean over classes) and a trivial answer, over the parcels that lie in a split for the most part.
+    """The metrics of parcels, see ParcelComparison."""
+    found: dict[str, float] = counting.evaluate(ParcelComparison(task), pairs, split=split, settings=settings, work=work)["metrics"]
+    return found
 
-    None where no prediction has a table of labelled parcels. Writes tables and pictures, among them what classes looked like.
+
+@dataclass(frozen=True, slots=True)
+class ParcelComparison:
+    """Parcels that lie in a split for the most part: `parcel_accuracy`, `parcel_f1` (the mean over classes) and a trivial answer.
+
+    Nothing where no prediction has a table of labelled parcels. Writes tables and pictures, among them what classes looked like.
     """
-    matrix, count = np.zeros((len(task.classes),) * 2, np.int64), 0
-    for pair in pairs:
-        found = _pairs_of_classes(pair, task.classes)
-        count += len(found)
-        np.add.at(matrix, tuple(found.T), 1)
-    prefix = "" if split == settings.splits[-1] else f"{split}_"
-    _show_curves(task, pairs, prefix=prefix, split=split, work=work)
-    if not matrix.any():
-        return {}
-    metrics = parcel_scores(matrix)
-    work.report.table(f"{prefix}parcel_confusion_matrix", confusion_table(matrix, task.classes))
-    work.report.table(f"{prefix}per_class_parcels", _renamed(class_table(matrix, task.classes)))
-    picture = pictures.confusion(matrix, task.classes, title=f"Confusion matrix of parcels, {split}")
-    work.report.figure(f"{prefix}parcel_confusion_matrix", picture)
-    ours = f"{split}: {metrics['parcel_accuracy']:.3f} of {count} parcels are right, mean F1 {metrics['parcel_f1']:.3f}"
-    told = f"{ours} (the most frequent class everywhere: {metrics['baseline_parcel_accuracy']:.3f}, {metrics['baseline_parcel_f1']:.3f})"
-    work.say(told)
-    work.report.note(f"{told}.")
-    return metrics
+
+    task: ParcelTask
+
+    def count(self, pair: Pair, *, settings: Evaluation) -> Mapping[str, NDArray[Any]]:  # noqa: ARG002 (every comparison is given them)
+        """Parcels by truth and answer."""
+        matrix = np.zeros((len(self.task.classes),) * 2, np.int64)
+        np.add.at(matrix, tuple(_pairs_of_classes(pair, self.task.classes).T), 1)
+        return {"matrix": matrix}
+
+    def conclude(
+        self, pairs: Sequence[Pair], counts: Sequence[Mapping[str, NDArray[Any]]], *, split: str, settings: Evaluation, work: Work
+    ) -> dict[str, Any]:
+        """Tables, pictures and metrics."""
+        classes = self.task.classes
+        matrix = sum((found["matrix"] for _, found in zip(pairs, counts, strict=True)), np.zeros((len(classes),) * 2, np.int64))
+        prefix = "" if split == settings.splits[-1] else f"{split}_"
+        _show_curves(self.task, pairs, prefix=prefix, split=split, work=work)
+        if not matrix.any():
+            return {"metrics": {}, "thresholds": {}}
+        metrics = parcel_scores(matrix)
+        work.report.table(f"{prefix}parcel_confusion_matrix", confusion_table(matrix, classes))
+        work.report.table(f"{prefix}per_class_parcels", _renamed(class_table(matrix, classes)))
+        picture = pictures.confusion(matrix, classes, title=f"Confusion matrix of parcels, {split}")
+        work.report.figure(f"{prefix}parcel_confusion_matrix", picture)
+        ours = f"{split}: {metrics['parcel_accuracy']:.3f} of {int(matrix.sum())} parcels are right, mean F1 {metrics['parcel_f1']:.3f}"
+        trivial = f"{metrics['baseline_parcel_accuracy']:.3f}, {metrics['baseline_parcel_f1']:.3f}"
+        told = f"{ours} (the most frequent class everywhere: {trivial})"
+        work.say(told)
+        work.report.note(f"{told}.")
+        return {"metrics": metrics, "thresholds": {}}
 
 
 def parcel_scores(matrix: Counts) -> dict[str, float]:

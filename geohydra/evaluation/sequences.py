@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geohydra.evaluation import counting
+from geohydra.evaluation.counting import below, led
 from geohydra.evaluation.tracking import ALPHAS, Counts, FramePair
 from geohydra.types import Scene, Window
 
@@ -88,26 +90,67 @@ class Met:
 
 
 def evaluate(task: TrackTask, pairs: Sequence[Pair], *, split: str, settings: Evaluation, work: Work) -> dict[str, Any]:
-    """Compare the tracks that predict wrote with the true ones over the frames and windows of a split. Boxes count where their middle lies
-    in a window. Scores add up over sequences and classes; sequences without labels do not count.
+    """Compare the tracks that predict wrote with the true ones over the frames and windows of a split; see TrackComparison."""
+    return counting.evaluate(TrackComparison(task), pairs, split=split, settings=settings, work=work)
 
-    Returns `metrics` by short names, and `thresholds`: the score of the best F1 of each class in single frames.
-    """
-    from geohydra.evaluation.objects import ObjectTallies
 
-    tallies = ObjectTallies(task.classes, settings)
-    met: list[Met] = []
-    for place, pair in enumerate(pairs):
-        work.progress(place, len(pairs), f"{split}: {pair.scene.id}")
-        frames = [frame for frame in task.parts(pair.scene) if frame.id in pair.parts and frame.labels is not None]
-        if frames:
-            met.append(_met(pair, frames, task.classes))
-            _detected(pair, frames, task.classes, tallies)
-    work.progress(len(pairs), len(pairs), split)
-    if not any(len(frame.ids) for one in met for frame in one.truth):
-        work.say(f"{split}: no labelled object lies in the windows of this split, so it has no scores")
-        return {"metrics": {}, "thresholds": {}}
-    return _reported(met, tallies, task.classes, split=split, settings=settings, work=work)
+@dataclass(frozen=True, slots=True)
+class TrackComparison:
+    """Tracks that predict wrote held against the true ones. Boxes count where their middle lies in a window. Scores add up over sequences
+    and classes; sequences without labels do not count. Thresholds are the scores of the best F1 of each class in single frames."""
+
+    task: TrackTask
+
+    def count(self, pair: Pair, *, settings: Evaluation) -> Mapping[str, NDArray[Any]]:
+        """What each class comes to: tracks, boxes that are tracks of their own, boxes that stand still; and the detections of frames."""
+        from geohydra.evaluation.objects import ObjectTallies
+
+        frames = [frame for frame in self.task.parts(pair.scene) if frame.id in pair.parts and frame.labels is not None]
+        if not frames:
+            return {}
+        met = _met(pair, frames, self.task.classes)
+        tallies = ObjectTallies(self.task.classes, settings)
+        _detected(pair, frames, self.task.classes, tallies)
+        kinds = range(len(self.task.classes))
+        told = {name: [getattr(met, name)(kind) for kind in kinds] for name in _KINDS}
+        tracks = {f"{name}.{kind}.{key}": v for name, own in told.items() for kind in kinds for key, v in own[kind].arrays().items()}
+        return {"true": np.array([sum(len(frame.ids) for frame in met.truth)]), **tracks, **led("frames", tallies.arrays())}
+
+    def conclude(
+        self, pairs: Sequence[Pair], counts: Sequence[Mapping[str, NDArray[Any]]], *, split: str, settings: Evaluation, work: Work
+    ) -> dict[str, Any]:
+        """Tables, a picture, metrics and thresholds."""
+        from geohydra.evaluation.objects import ObjectTallies
+
+        tallies = ObjectTallies(self.task.classes, settings)
+        met, true = [], 0
+        for pair, found in zip(pairs, counts, strict=True):
+            if found:
+                tallies.join(below("frames", found))
+                met.append(_Told.of(pair.scene.id, found, len(self.task.classes)))
+                true += int(found["true"][0])
+        if not true:
+            work.say(f"{split}: no labelled object lies in the windows of this split, so it has no scores")
+            return {"metrics": {}, "thresholds": {}}
+        return _reported(met, tallies, self.task.classes, split=split, settings=settings, work=work)
+
+
+_KINDS = ("counts", "alone", "still")
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A sequence by its name, and its counts by class, as Met tells them."""
+
+    name: str
+    counts: list[Counts]
+    alone: list[Counts]
+    still: list[Counts]
+
+    @classmethod
+    def of(cls, name: str, arrays: Mapping[str, NDArray[Any]], classes: int) -> _Told:
+        """From what was kept."""
+        return cls(name, *([Counts.of_arrays(below(f"{kind}.{place}", arrays)) for place in range(classes)] for kind in _KINDS))
 
 
 def inside(boxes: Floats, windows: Sequence[Window]) -> NDArray[np.bool_]:
@@ -198,15 +241,14 @@ def _detected(pair: Pair, frames: Sequence[Scene], classes: Sequence[str], talli
 
 
 def _reported(
-    met: Sequence[Met], tallies: ObjectTallies, classes: Sequence[str], *, split: str, settings: Evaluation, work: Work
+    met: Sequence[_Told], tallies: ObjectTallies, classes: Sequence[str], *, split: str, settings: Evaluation, work: Work
 ) -> dict[str, Any]:
     prefix = "" if split == settings.splits[-1] else f"{split}_"
-    kinds = range(len(classes))
-    by_scene = {one.name: sum((one.counts(kind) for kind in kinds), Counts.none()) for one in met}
-    by_class = {name: sum((one.counts(kind) for one in met), Counts.none()) for kind, name in enumerate(classes)}
+    by_scene = {one.name: sum(one.counts, Counts.none()) for one in met}
+    by_class = {name: sum((one.counts[kind] for one in met), Counts.none()) for kind, name in enumerate(classes)}
     total = sum(by_scene.values(), Counts.none())
-    alone = sum((one.alone(kind) for one in met for kind in kinds), Counts.none()).scores()
-    still = sum((one.still(kind) for one in met for kind in kinds), Counts.none()).scores()
+    alone = sum((counts for one in met for counts in one.alone), Counts.none()).scores()
+    still = sum((counts for one in met for counts in one.still), Counts.none()).scores()
     cuts = np.array([tallies.best.get(name, 0.5) for name in classes])
     frames = tallies.metrics(cuts)
     scores = total.scores()

@@ -5,8 +5,9 @@ All counts are sums, so that sequences add up: `Counts.of` counts one sequence, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,19 @@ class Counts:
         """One sequence, whose frames come in order."""
         known = _numbered(frames)
         return cls(_clear(known), _identity(known), _hota(known))
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Counts:
+        """From what `arrays` gave."""
+        told = {name: dict(zip(arrays[f"{name}_names"].tolist(), arrays[name].tolist(), strict=True)) for name in ("clear", "identity")}
+        return cls(told["clear"], told["identity"], arrays["hota"])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it, to be kept."""
+        found: dict[str, NDArray[Any]] = {"hota": self.hota}
+        for name, told in (("clear", self.clear), ("identity", self.identity)):
+            found |= {name: np.array(list(told.values()), np.float64), f"{name}_names": np.array(list(told), dtype=str)}
+        return found
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(_added(self.clear, other.clear), _added(self.identity, other.identity), self.hota + other.hota)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -41,19 +41,21 @@ class Errors:
 
     def add(self, truth: Numbers, answer: Numbers) -> None:
         """Known pixels."""
-        if not len(truth):
-            return
-        wrong, mean = answer - truth, float(truth.mean())
-        total, apart = self.count + len(truth), mean - self.truth
-        self.spread += float(((truth - mean) ** 2).sum()) + apart**2 * self.count * len(truth) / total
-        self.truth += apart * len(truth) / total
+        if len(truth):
+            self.join(*sums_of(truth, answer))
+
+    def join(self, sums: Numbers, pixels: Numbers) -> None:
+        """Pixels of which `sums_of` tells."""
+        count, mean, spread, error, absolute, squared = sums.tolist()
+        total, apart = self.count + int(count), mean - self.truth
+        self.spread += spread + apart**2 * self.count * int(count) / total
+        self.truth += apart * int(count) / total
         self.count = total
-        self.error += float(wrong.sum())
-        self.absolute += float(np.abs(wrong).sum())
-        self.squared += float((wrong**2).sum())
-        step = max(1, len(truth) * 20 // _SHOWN)
+        self.error += error
+        self.absolute += absolute
+        self.squared += squared
         if sum(part.shape[1] for part in self.pixels) < _SHOWN:
-            self.pixels.append(np.stack([truth, answer])[:, ::step])
+            self.pixels.append(pixels)
 
     def scores(self) -> dict[str, float]:
         """By short names; the trivial answer is the mean of the truth everywhere, whose R2 is 0."""
@@ -95,28 +97,60 @@ class ValueReview(ValueScores):
         show_errors(report, self.errors, prefix=f"{split}_", split=split)
 
 
-def evaluate_values(pairs: Sequence[Pair], *, split: str, settings: Evaluation, work: Work) -> dict[str, Any]:
-    """Hold `values` rasters against the ground over the windows of a split; scenes without labels do not count."""
-    total, rows = Errors(), []
-    for place, pair in enumerate(pairs):
-        work.progress(place, len(pairs), f"{split}: {pair.scene.id}")
-        found = Errors()
-        for truth, answer in _tiles(pair):
-            found.add(truth, answer)
-            total.add(truth, answer)
-        if found.count:
-            rows.append({"scene": pair.scene.id, "pixels": found.count, **found.scores()})
-    if not rows:
-        work.say(f"{split}: no pixel has both a number and a prediction, so it has no scores")
-        return {"metrics": {}, "thresholds": {}}
-    prefix = "" if split == settings.splits[-1] else f"{split}_"
-    work.report.table(f"{prefix}per_scene", {key: [row[key] for row in rows] for key in rows[0]})
-    show_errors(work.report, total, prefix=prefix, split=split)
-    scores = total.scores()
-    line = f"{split}: RMSE {scores['rmse']:.4g}, R2 {scores['r2']:.3f} (the mean everywhere gives {scores['baseline_rmse']:.4g} and 0)"
-    work.say(line)
-    work.report.note(line)
-    return {"metrics": scores, "thresholds": {}}
+def sums_of(truth: Numbers, answer: Numbers) -> tuple[Numbers, Numbers]:
+    """Of known pixels: their count, the mean of the truth, its spread, and the sums of errors, as they are, without sign and squared; and
+    some of the pixels, truth and answer, to look at."""
+    wrong, mean = answer - truth, float(truth.mean())
+    sums = [len(truth), mean, float(((truth - mean) ** 2).sum()), float(wrong.sum()), float(np.abs(wrong).sum()), float((wrong**2).sum())]
+    return np.array(sums), np.stack([truth, answer])[:, :: max(1, len(truth) * 20 // _SHOWN)]
+
+
+class ValueComparison:
+    """`values` rasters held against the ground over the windows of a split; scenes without labels do not count."""
+
+    def count(self, pair: Pair, *, settings: Evaluation) -> Mapping[str, NDArray[Any]]:  # noqa: ARG002 (every comparison is given them)
+        """The sums of each tile, as they are added up in their order; and as many pixels as a plot needs."""
+        tiles = [sums_of(truth, answer) for truth, answer in _tiles(pair) if len(truth)]
+        if not tiles:
+            return {}
+        stops = np.cumsum([pixels.shape[1] for _, pixels in tiles])
+        shown = int(np.searchsorted(stops, _SHOWN)) + 1
+        return {
+            "sums": np.stack([sums for sums, _ in tiles]),
+            "stops": stops,
+            "pixels": np.concatenate([pixels for _, pixels in tiles[:shown]], axis=1),
+        }
+
+    def conclude(
+        self, pairs: Sequence[Pair], counts: Sequence[Mapping[str, NDArray[Any]]], *, split: str, settings: Evaluation, work: Work
+    ) -> dict[str, Any]:
+        """A table, a picture and metrics."""
+        total, rows = Errors(), []
+        for pair, found in zip(pairs, counts, strict=True):
+            if found:
+                own = Errors()
+                for sums, pixels in _by_tile(found):
+                    own.join(sums, pixels)
+                    total.join(sums, pixels)
+                rows.append({"scene": pair.scene.id, "pixels": own.count, **own.scores()})
+        if not rows:
+            work.say(f"{split}: no pixel has both a number and a prediction, so it has no scores")
+            return {"metrics": {}, "thresholds": {}}
+        prefix = "" if split == settings.splits[-1] else f"{split}_"
+        work.report.table(f"{prefix}per_scene", {key: [row[key] for row in rows] for key in rows[0]})
+        show_errors(work.report, total, prefix=prefix, split=split)
+        scores = total.scores()
+        line = f"{split}: RMSE {scores['rmse']:.4g}, R2 {scores['r2']:.3f} (the mean everywhere gives {scores['baseline_rmse']:.4g} and 0)"
+        work.say(line)
+        work.report.note(line)
+        return {"metrics": scores, "thresholds": {}}
+
+
+def _by_tile(found: Mapping[str, NDArray[Any]]) -> Iterator[tuple[Numbers, Numbers]]:
+    """Sums and pixels of each tile; no pixels of those that a plot has no room for."""
+    starts = [0, *found["stops"].tolist()]
+    for place, sums in enumerate(found["sums"]):
+        yield sums, found["pixels"][:, starts[place] : starts[place + 1]]
 
 
 def show_errors(report: Report, errors: Errors, *, prefix: str, split: str) -> None:

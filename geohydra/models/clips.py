@@ -56,5 +56,5 @@ class ClipClassifier:
         body = small(channels, classes) if self.architecture == "small" else video_network(self.architecture, channels, classes, published)
         network = ClipNetwork(channels, body, frames=self.frames, size=self.size)
         if self.weights is not None and not published:
-            load_start(network.body, self.weights)
+            load_start(network, self.weights)
         return network

@@ -133,7 +133,7 @@ class Anchored(Detector, ABC):
         """Anchors for the boxes that are to be learnt; see geohydra.task.Fitting."""
         from geohydra.models.anchors import fit
 
-        sizes, ratios = fit((target["boxes"] for target in targets), levels=len(self.strides))
+        sizes, ratios = fit((target["boxes"] for target in targets), strides=self.strides)
         found: dict[str, Any] = {"anchors": sizes} if self.anchors == "auto" else {}
         return found | ({"ratios": ratios} if self.ratios == "auto" else {})
 

@@ -10,9 +10,12 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from geohydra.types import IGNORE
+
 Tensors = dict[str, torch.Tensor]
 """Of one image. What is there: `boxes` (n, 4) as `(left, top, right, bottom)`, `labels` (n) from 0. Of the truth also `ignored` (n, 4):
-boxes in which nothing is learnt, `corners` (n, 4, 2) as `(x, y)`, `masks` (n, row, col). Of what was found also `scores` (n), `corners`,
+boxes in which nothing is learnt, `known` (row, col): pixels that were measured and whose ground is known, `corners` (n, 4, 2) as
+`(x, y)`, `masks` (n, row, col). Of what was found also `scores` (n), `corners`,
 and `masks` (n, 28, 28): probabilities within the box."""
 
 _SWAP = [1, 0, 3, 2]
@@ -45,7 +48,8 @@ class DetectorNetwork(nn.Module):
 
     def forward(self, images: torch.Tensor, targets: Mapping[str, torch.Tensor] | None = None) -> Answer:
         """`targets` as a batch of chips has them, rows padded with NaN or -1: `boxes` (n, k, 4), `classes` (n, k), and where there are such
-        `ignored` (n, k, 4), `corners` (n, k, 4, 2), `ids` (n, row, col): 1 + the row of the object that a pixel shows."""
+        `ignored` (n, k, 4), `corners` (n, k, 4, 2), `ids` (n, row, col): 1 + the row of the object that a pixel shows; `valid`, `known`
+        and `mask` (n, row, col): where nothing was measured, nothing is known, or the class is IGNORE, nothing is learnt."""
         truths = None if targets is None else truths_of(targets, len(images))
         levels = self.pyramid(self.encoder(images))
         losses, found = self.head(levels, (images.shape[-2], images.shape[-1]), truths)
@@ -69,12 +73,22 @@ def _truth(target: Mapping[str, torch.Tensor]) -> Tensors:
         there, aside = there & known, torch.cat([aside, target["boxes"][there & ~known]])
     truth = {"boxes": target["boxes"][there][:, _SWAP].float(), "labels": target["classes"][there].long()}
     truth["ignored"] = aside[_real(aside)][:, _SWAP].float()
+    counted = _known(target)
+    if counted is not None:
+        truth["known"] = counted
     if "corners" in target:
         truth["corners"] = target["corners"][there].flip(-1).float()
     if "ids" in target:
         ids = target["ids"].to(torch.int64)
         truth["masks"] = (ids[None] == there.nonzero()[:, :, None] + 1).to(torch.uint8)
     return truth
+
+
+def _known(target: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+    """Pixels from which there is something to learn; None where nothing is told of them."""
+    told = [target[name] > 0 for name in ("valid", "known") if name in target]
+    told += [target["mask"] != IGNORE] if "mask" in target else []
+    return torch.stack(told).all(0) if told else None
 
 
 def _real(boxes: torch.Tensor) -> torch.Tensor:
@@ -98,6 +112,17 @@ def inside_any(points: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         return torch.zeros(len(points), dtype=torch.bool, device=points.device)
     near = (points[:, None] >= boxes[None, :, :2]) & (points[:, None] <= boxes[None, :, 2:])
     return near.all(-1).any(1)
+
+
+def left_out(points: torch.Tensor, truth: Tensors) -> torch.Tensor:
+    """Which points `(p, 2)`, `(x, y)`, lie in an ignored box or on a pixel of which nothing is known; beyond the image all is known."""
+    found = inside_any(points, truth["ignored"]) if "ignored" in truth else points.new_zeros(len(points), dtype=torch.bool)
+    known = truth.get("known")
+    if known is None:
+        return found
+    col, row = points.floor().long().unbind(1)
+    inside = (row >= 0) & (col >= 0) & (row < known.shape[0]) & (col < known.shape[1])
+    return found | (inside & ~known[row.clamp(0, known.shape[0] - 1), col.clamp(0, known.shape[1] - 1)])
 
 
 def centres(boxes: torch.Tensor) -> torch.Tensor:

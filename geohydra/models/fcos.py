@@ -15,7 +15,7 @@ from torch.nn import functional
 from torchvision.models.detection.fcos import FCOSClassificationHead, FCOSRegressionHead
 from torchvision.ops import batched_nms, generalized_box_iou_loss, sigmoid_focal_loss
 
-from geohydra.models.detector_network import Tensors, inside_any
+from geohydra.models.detector_network import Tensors, left_out
 from geohydra.models.retinanet import LEAST
 from geohydra.models.turns import corners_from, turns_of
 
@@ -103,8 +103,8 @@ class FcosHead(nn.Module):
         return Cells(torch.cat(middles), torch.cat(strides), torch.cat(near), torch.cat(far))
 
 
-def matched(cells: Cells, boxes: torch.Tensor, ignored: torch.Tensor | None = None) -> torch.Tensor:
-    """For each cell the box that it learns, the smallest of those that suit it; -1 for background, -2 for what is left out."""
+def matched(cells: Cells, boxes: torch.Tensor, aside: torch.Tensor | None = None) -> torch.Tensor:
+    """For each cell the box that it learns, the smallest of those that suit it; -1 for background, -2 for what is left out: `aside` (p)."""
     found = torch.full((len(cells.middles),), _NONE, dtype=torch.int64, device=cells.middles.device)
     if len(boxes):
         away = torch.cat([cells.middles[:, None] - boxes[None, :, :2], boxes[None, :, 2:] - cells.middles[:, None]], dim=2)
@@ -115,8 +115,8 @@ def matched(cells: Cells, boxes: torch.Tensor, ignored: torch.Tensor | None = No
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
         smallest, which = torch.where(here, areas[None], torch.inf).min(1)
         found = torch.where(torch.isfinite(smallest), which, found)
-    if ignored is not None:
-        found[inside_any(cells.middles, ignored) & (found == _NONE)] = _ASIDE
+    if aside is not None:
+        found[aside & (found == _NONE)] = _ASIDE
     return found
 
 
@@ -125,7 +125,7 @@ def _losses(
 ) -> Tensors:
     """Sums over the cells of a batch, by the number of those that learn an object."""
     boxes = [truth["boxes"] if turns is None else _around(truth["corners"]) for truth in truths]
-    match = torch.stack([matched(cells, each, truth.get("ignored")) for each, truth in zip(boxes, truths, strict=True)])
+    match = torch.stack([matched(cells, each, left_out(cells.middles, truth)) for each, truth in zip(boxes, truths, strict=True)])
     image, cell = (match >= 0).nonzero(as_tuple=True)
     row = match[image, cell]
     starts = torch.tensor([0, *(len(each) for each in boxes)], device=row.device).cumsum(0)[image]

@@ -12,10 +12,13 @@ from torchvision.models.detection import retinanet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from geohydra.models.detector_network import Tensors, centres, inside_any, stacked_sides
+from geohydra.models.detector_network import Tensors, centres, left_out, stacked_sides
 
 LEAST = 0.05
 """Scores below this are never answered."""
+_HIT, _MISS = 0.4, 0.3
+"""Anchors that overlap with an object by more than the first learn it, by less than the second background; a tenth less than is usual, for
+objects of a few pixels lie between the anchors."""
 
 
 class Levels(nn.Identity):
@@ -32,14 +35,15 @@ def anchor_maker(sizes: Sequence[Sequence[float]], ratios: Sequence[float]) -> A
 
 
 class _Net(retinanet.RetinaNet):  # type: ignore[misc]
-    """Anchors whose middle lies in an ignored box count neither as hit nor as background."""
+    """Anchors whose middle lies in an ignored box, or where nothing was measured, count neither as hit nor as background."""
 
     def compute_loss(self, targets: Any, head_outputs: Any, anchors: Any) -> Any:
         matches = []
         for truth, boxes in zip(targets, anchors, strict=True):
             found = self._matches(truth["boxes"], boxes)
-            aside = inside_any(centres(boxes), truth["ignored"]) if "ignored" in truth else torch.zeros_like(found, dtype=torch.bool)
-            found[aside & (found == self.proposal_matcher.BELOW_LOW_THRESHOLD)] = self.proposal_matcher.BETWEEN_THRESHOLDS
+            found[left_out(centres(boxes), truth) & (found == self.proposal_matcher.BELOW_LOW_THRESHOLD)] = (
+                self.proposal_matcher.BETWEEN_THRESHOLDS
+            )
             matches.append(found)
         return self.head.compute_loss(targets, head_outputs, anchors, matches)
 
@@ -61,8 +65,16 @@ class RetinaNetHead(nn.Module):
         norm = partial(nn.GroupNorm, 32)
         self.per_cell = maker.num_anchors_per_location()[0]
         head = retinanet.RetinaNetHead(channels, self.per_cell, classes, norm_layer=norm)
+        head.regression_head._loss_type = "giou"  # as torchvision's second version of it has
         self.net = _Net(
-            Levels(channels), classes, anchor_generator=maker, head=head, score_thresh=LEAST, nms_thresh=0.5, detections_per_img=most
+            *(Levels(channels), classes),
+            anchor_generator=maker,
+            head=head,
+            score_thresh=LEAST,
+            nms_thresh=0.5,
+            detections_per_img=most,
+            fg_iou_thresh=_HIT,
+            bg_iou_thresh=_MISS,
         )
 
     def forward(self, levels: list[torch.Tensor], size: tuple[int, int], truths: list[Tensors] | None) -> tuple[Tensors, list[Tensors]]:

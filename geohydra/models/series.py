@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Position = Literal["year", "start"]
+Weights = Annotated[str, Field(min_length=1)] | None
 
 
 class Ltae:
@@ -25,6 +26,7 @@ class Ltae:
 
     `width`: features that attention sees, a multiple of `heads`; `key`: numbers of a key; `hidden`: features before and after. `position`
     "year" tells dates apart by the day of the year, "start" by the days since the first valid date: for series of several years.
+    `weights`: null begins at random; a path or URI loads a state dict, or the model folder of an earlier training.
     """
 
     answers = "series"
@@ -41,14 +43,17 @@ class Ltae:
         hidden: Count = 64,
         dropout: Share = 0.1,
         position: Position = "year",
+        weights: Weights = None,
     ) -> None:
         _check_heads(width, heads)
         self.width, self.heads, self.key, self.hidden, self.dropout = width, heads, key, hidden, dropout
         self.position: Position = position
+        self.weights = weights
 
     def build(self, *, channels: int, classes: int) -> torch.nn.Module:
         """A new network: see `geohydra.models.series_network.SeriesNetwork`."""
         from geohydra.models import series_network
+        from geohydra.models.starting import begun
 
         body = series_network.Ltae(
             channels,
@@ -60,14 +65,14 @@ class Ltae:
             dropout=self.dropout,
             position=self.position,
         )
-        return series_network.PixelNetwork(channels, body)
+        return begun(series_network.PixelNetwork(channels, body), self.weights)
 
 
 class TempCnn:
     """Each pixel by itself: convolutions along the year (TempCNN; Pelletier, Webb and Petitjean, 2019).
 
     `steps`: regular steps of the year onto which the valid dates are brought; years are laid over each other. `width`: filters of a
-    layer, `kernel`: steps that one sees, `hidden`: features of the layer before the last.
+    layer, `kernel`: steps that one sees, `hidden`: features of the layer before the last. `weights` is as in Ltae.
     """
 
     answers = "series"
@@ -83,17 +88,20 @@ class TempCnn:
         kernel: Literal[3, 5, 7, 9] = 5,
         hidden: Count = 128,
         dropout: Share = 0.2,
+        weights: Weights = None,
     ) -> None:
         self.steps, self.width, self.kernel, self.hidden, self.dropout = steps, width, kernel, hidden, dropout
+        self.weights = weights
 
     def build(self, *, channels: int, classes: int) -> torch.nn.Module:
         """A new network: see `geohydra.models.series_network.SeriesNetwork`."""
         from geohydra.models import series_network
+        from geohydra.models.starting import begun
 
         body = series_network.TempCnn(
             channels, classes, steps=self.steps, width=self.width, kernel=self.kernel, hidden=self.hidden, dropout=self.dropout
         )
-        return series_network.PixelNetwork(channels, body)
+        return begun(series_network.PixelNetwork(channels, body), self.weights)
 
 
 class Utae:
@@ -112,7 +120,9 @@ class Utae:
         key: Count = 4,
         dropout: Share = 0.1,
         position: Position = "year",
+        weights: Weights = None,
     ) -> None:
+        self.weights = weights
         self.widths = tuple(widths or (32, 32, 64, 128))
         for width in self.widths:
             _check_heads(width, heads, where="widths")
@@ -132,10 +142,12 @@ class Utae:
     def build(self, *, channels: int, classes: int) -> torch.nn.Module:
         """A new network: see `geohydra.models.series_network.SeriesNetwork`."""
         from geohydra.models import spatial_series_network
+        from geohydra.models.starting import begun
 
-        return spatial_series_network.Utae(
+        network = spatial_series_network.Utae(
             channels, classes, widths=self.widths, heads=self.heads, key=self.key, dropout=self.dropout, position=self.position
         )
+        return begun(network, self.weights)
 
 
 class SharedEncoder:
@@ -205,16 +217,19 @@ class PixelSet:
         hidden: Count = 64,
         dropout: Share = 0.1,
         position: Position = "year",
+        weights: Weights = None,
     ) -> None:
         _check_heads(width, heads)
+        self.weights = weights
         self.features, self.width, self.heads, self.key, self.hidden, self.dropout = features, width, heads, key, hidden, dropout
         self.position: Position = position
 
     def build(self, *, channels: int, classes: int) -> torch.nn.Module:
         """A new network: see `geohydra.models.pixel_set_network.PixelSet`."""
         from geohydra.models import pixel_set_network
+        from geohydra.models.starting import begun
 
-        return pixel_set_network.PixelSet(
+        network = pixel_set_network.PixelSet(
             channels,
             classes,
             features=self.features,
@@ -225,6 +240,7 @@ class PixelSet:
             dropout=self.dropout,
             position=self.position,
         )
+        return begun(network, self.weights)
 
 
 def _check_heads(width: int, heads: int, *, where: str = "width") -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from geohydra.errors import ConfigError, DataError
+from geohydra.models.torchvision_names import renamed
 from geohydra.storage import fetch
 
 Weights = Mapping[str, torch.Tensor]
@@ -30,10 +31,10 @@ def is_place(weights: str) -> bool:
 
 
 def load_start(network: nn.Module, uri: str) -> None:
-    """Put weights into a network: of a whole one, or of its encoder alone.
+    """Put weights into a network: of a whole one, of its encoder alone, or of a detector of torchvision.
 
-    The first layer is adapted to the bands; layers of another shape, such as a head for other classes, stay as they were.
-    Raises ConfigError where hardly anything fits.
+    The first layer is adapted to the bands; layers of another shape, such as a head for other classes, stay as they were. What was put in
+    is told by `started`. Raises ConfigError where hardly anything fits.
     """
     known = network.state_dict()
     given = _named_alike(read_weights(uri), known)
@@ -41,10 +42,49 @@ def load_start(network: nn.Module, uri: str) -> None:
     fitting = {name: value for name, value in adapted.items() if value.shape == known[name].shape}
     encoder = [name for name in known if name.startswith("encoder.")] or list(known)
     found = sum(name in fitting for name in encoder)
-    if 2 * found < len(encoder):
+    clashes = sum(name in adapted and name not in fitting for name in encoder) if encoder[0].startswith("encoder.") else 0
+    if 2 * found < len(encoder) or _CLASHES * clashes > len(encoder):
         problem = f"{uri} is for another network: {found} of the encoder's {len(encoder)} arrays fit"
         raise ConfigError(WHERE, problem, "choose the architecture and the encoder that it was trained with")
     network.load_state_dict(fitting, strict=False)
+    setattr(network, _TOLD, _told(uri, fitting, known))
+
+
+def begun(network: nn.Module, weights: str | None) -> nn.Module:
+    """A network of a kind that nobody publishes weights of, with those of a file where one is named. Raises ConfigError."""
+    if weights is None:
+        return network
+    if not is_place(weights):
+        problem = f"nobody publishes the weights {weights!r} of this network"
+        raise ConfigError(WHERE, problem, "null begins at random; a path or URI names a file of weights")
+    load_start(network, weights)
+    return network
+
+
+def started(network: nn.Module) -> list[str]:
+    """What a network, and the networks in it, began with: a sentence for each file."""
+    return [str(told) for module in network.modules() if (told := getattr(module, _TOLD, None))]
+
+
+_CLASHES = 10
+"""Of so many arrays of an encoder one may have another shape: other encoders of the same family share most."""
+_TOLD = "began_with"
+_NAMED = 6
+
+
+def _told(uri: str, fitting: Weights, known: Weights) -> str:
+    """How much of each part of a network was in a file, and what is new."""
+    counts: dict[str, list[int]] = {}
+    for name in known:
+        if not name.endswith("num_batches_tracked"):
+            count = counts.setdefault(name.partition(".")[0], [0, 0])
+            count[0] += name in fitting
+            count[1] += 1
+    fresh = dict.fromkeys(name.rpartition(".")[0] for name in known if name not in fitting and not name.endswith("num_batches_tracked"))
+    parts = ", ".join(f"{found} of {whole} arrays of {part}" for part, (found, whole) in counts.items())
+    more = f" and {len(fresh) - _NAMED} more" if len(fresh) > _NAMED else ""
+    rest = f"; new are {', '.join(list(fresh)[:_NAMED])}{more}" if fresh else ""
+    return f"begins with {uri}: {parts}{rest}"
 
 
 def read_weights(uri: str) -> Weights:
@@ -89,19 +129,24 @@ def _read_torch(path: Path) -> Weights:
 def _named_alike(weights: Weights, known: Weights) -> Weights:
     """The weights under the names of the network, whatever stands before them: take what fits best."""
     plain = {name.removeprefix("module.").removeprefix("model.").removeprefix("network."): value for name, value in weights.items()}
-    choices: list[Weights] = [weights, plain, {f"encoder.{name}": value for name, value in plain.items()}, _flattened(plain, known)]
+    choices: list[Weights] = [
+        *(weights, plain),
+        *({f"{led}.{name}": value for name, value in plain.items()} for led in ("encoder", "body")),
+        *(_flattened(plain, known, led) for led in ("encoder.model.", "encoder.")),
+        renamed(plain, known),
+    ]
     return max(choices, key=lambda choice: sum(name in known for name in choice))
 
 
-def _flattened(weights: Weights, known: Weights) -> Weights:
+def _flattened(weights: Weights, known: Weights, led: str) -> Weights:
     """As timm names an encoder whose stages were taken apart: `stages.0.blocks` becomes `encoder.model.stages_0.blocks`."""
-    ours = {name.removeprefix("encoder.model.").replace(".", "_"): name for name in known if name.startswith("encoder.model.")}
+    ours = {name.removeprefix(led).replace(".", "_"): name for name in known if name.startswith(led)}
     return {ours.get(name.replace(".", "_"), name): value for name, value in weights.items()}
 
 
 def _adapt(value: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """A convolution's weights for another number of bands: its own bands in turn, scaled to the same sum."""
-    fits = value.ndim == 4 and wanted.ndim == 4 and value.shape[0] == wanted.shape[0] and value.shape[2:] == wanted.shape[2:]
+    fits = value.ndim == wanted.ndim >= 4 and value.shape[0] == wanted.shape[0] and value.shape[2:] == wanted.shape[2:]
     if not fits or value.shape[1] == wanted.shape[1]:
         return value
     places = torch.arange(wanted.shape[1]) % value.shape[1]

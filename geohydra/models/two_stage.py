@@ -15,34 +15,41 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from geohydra.models.detector_network import Tensors, centres, inside_any
+from geohydra.models.detector_network import Tensors, centres, left_out
 from geohydra.models.retinanet import LEAST, anchor_maker
 
 _ASIDE = -1
 """The label of what is left out, in both stages."""
-_PROPOSALS = {"training": 1000, "testing": 1000}
+_PROPOSALS = {"training": 1000, "testing": 500}
+_KEPT = {"training": 500, "testing": 300}
+"""Proposals of a level before, and of an image after those that overlap are taken out; more where more objects may be found. Windows are
+small: images of 800 px have 1000."""
+_LOOKED_AT = 128
+"""Proposals of an image that the second stage learns from, a quarter of them objects at most."""
+_HIT, _MISS = 0.5, 0.3
+"""Anchors that overlap with an object by more than the first are objects, by less than the second background; a tenth less than is usual,
+for objects of a few pixels lie between the anchors."""
 
 
 class _Proposals(RegionProposalNetwork):  # type: ignore[misc]
-    """Anchors whose middle lies in an ignored box are left out."""
+    """Anchors whose middle lies in an ignored box, or where nothing was measured, are left out."""
 
     def assign_targets_to_anchors(self, anchors: Any, targets: Any) -> Any:
         labels, boxes = super().assign_targets_to_anchors(anchors, targets)
         for place, truth in enumerate(targets):
-            if "ignored" in truth:
-                labels[place][inside_any(centres(anchors[place]), truth["ignored"]) & (labels[place] == 0)] = _ASIDE
+            labels[place][left_out(centres(anchors[place]), truth) & (labels[place] == 0)] = _ASIDE
         return labels, boxes
 
 
 class _Regions(RoIHeads):  # type: ignore[misc]
     """The same for proposals."""
 
-    ignored: list[torch.Tensor] | None = None
+    truths: Sequence[Tensors] = ()
 
     def assign_targets_to_proposals(self, proposals: Any, gt_boxes: Any, gt_labels: Any) -> Any:
         matched, labels = super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
-        for place, boxes in enumerate(self.ignored or ()):
-            labels[place][inside_any(centres(proposals[place]), boxes) & (labels[place] == 0)] = _ASIDE
+        for place, truth in enumerate(self.truths):
+            labels[place][left_out(centres(proposals[place]), truth) & (labels[place] == 0)] = _ASIDE
         return matched, labels
 
 
@@ -56,7 +63,9 @@ class TwoStageHead(nn.Module):
         names = [str(place) for place in range(len(sizes))]
         maker = anchor_maker(sizes, ratios)
         head = RPNHead(channels, maker.num_anchors_per_location()[0])
-        self.proposing = _Proposals(maker, head, 0.6, 0.3, 256, 0.5, _PROPOSALS, _PROPOSALS, 0.7)
+        self.proposing = _Proposals(
+            maker, head, _HIT, _MISS, 256, 0.5, _PROPOSALS, {stage: max(kept, most) for stage, kept in _KEPT.items()}, 0.7
+        )
         pool = MultiScaleRoIAlign(names, output_size=7, sampling_ratio=2)
         wide = 4 * channels
         mask = (MultiScaleRoIAlign(names, 14, 2), MaskRCNNHeads(channels, (channels,) * 3, 1), None) if masks else (None, None, None)
@@ -65,7 +74,7 @@ class TwoStageHead(nn.Module):
         predictor = FastRCNNPredictor(wide, classes + 1)
         self.looking = _Regions(
             *(pool, TwoMLPHead(channels * 49, wide), predictor),
-            *(0.5, 0.5, 256, 0.25, None, LEAST, 0.5, most),
+            *(0.5, 0.5, _LOOKED_AT, 0.25, None, LEAST, 0.5, most),
             mask_roi_pool=mask[0],
             mask_head=mask[1],
             mask_predictor=mask[2],
@@ -91,7 +100,7 @@ class TwoStageHead(nn.Module):
 
     def _learnt(self, images: ImageList, levels: Tensors, truths: list[Tensors]) -> Tensors:
         shifted = [{**truth, "labels": truth["labels"] + 1} for truth in truths]
-        self.looking.ignored = [truth["ignored"] for truth in truths] if truths and "ignored" in truths[0] else None
+        self.looking.truths = truths
         proposals, first = self.proposing(images, levels, shifted)
         _, second = self.looking(levels, proposals, images.image_sizes, shifted)
         return {**first, **second}

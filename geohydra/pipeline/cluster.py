@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from geohydra import storage
 from geohydra.errors import ConfigError, GeohydraError, Problems
 from geohydra.pipeline.hardware import Quantity
 
@@ -84,6 +85,13 @@ class Cluster:
         errors: list[GeohydraError] = [*_twice({"env": env, "secret_env": secret_env, "config_env": config_env}), *self._contradictions()]
         if errors:
             raise errors[0] if len(errors) == 1 else Problems(errors)
+
+    def reaches(self, store: str) -> bool:
+        """Whether pods find a store: one at an address, or a folder on which a volume is mounted."""
+        if not storage.is_local(store):
+            return True
+        folder = storage.local_path(store).absolute()
+        return any(folder.is_relative_to(place) for place in self.volumes)
 
     def _contradictions(self) -> Iterator[ConfigError]:
         scratch = self.scratch

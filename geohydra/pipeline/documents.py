@@ -57,14 +57,12 @@ class Compiled:
         return self.kubernetes or self.path
 
 
-def finish(draft: Path, path: Path) -> Compiled:
-    """From kfp's draft to the files. Raises ConfigError, and writes nothing, where a cluster would refuse them."""
-    import yaml
+def finish(text: str, spec: dict[str, Any], overlay: dict[str, Any], path: Path) -> Compiled:
+    """From what kfp has made to the files: `text` is its draft, of which only comments count where the graph has equal parts.
 
-    text = draft.read_text()
-    spec, *overlays = yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    overlay = overlays[0] if overlays else {}
-    if _has_twins(spec):
+    Raises ConfigError, and writes nothing, where a cluster would refuse the files.
+    """
+    if has_twins(spec):
         head = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
         spec, overlay = without_twins(spec, overlay)
         texts = [head + _yaml(spec), *([_yaml(overlay)] if overlay else [])]
@@ -99,7 +97,8 @@ def without_twins(spec: dict[str, Any], overlay: dict[str, Any]) -> tuple[dict[s
             task["componentRef"]["name"] = names[task["componentRef"]["name"]]
 
 
-def _has_twins(spec: Mapping[str, Any]) -> bool:
+def has_twins(spec: Mapping[str, Any]) -> bool:
+    """Whether a graph has equal parts, so that it is not written as kfp would."""
     seen = [canonical(executor) for executor in spec["deploymentSpec"]["executors"].values()]
     return len(set(seen)) < len(seen)
 
@@ -150,7 +149,7 @@ def _measured(path: Path, spec: Mapping[str, Any], overlay: Mapping[str, Any], f
         workflow=_size(spec) + _size(overlay),
         kubernetes=path.with_name(f"{path.stem}.kubernetes{path.suffix}") if overlay else None,
     )
-    within(compiled.dag, LARGEST_ARGUMENT, "the graph", _SPLIT)
+    within(compiled.dag, LARGEST_ARGUMENT, "the graph", _remedy(spec))
     within(compiled.largest_task, LARGEST_ARGUMENT, "one step", "shorten its config")
     within(compiled.parameters, LARGEST_ARGUMENT, "the configs of all steps together", _SPLIT)
     within(compiled.workflow, LARGEST_WORKFLOW, "the whole file", _SPLIT)
@@ -160,6 +159,16 @@ def _measured(path: Path, spec: Mapping[str, Any], overlay: Mapping[str, Any], f
                 problem = f"the task {name!r} has a name of {len(name)} characters, and a cluster takes {LONGEST_TASK_NAME}"
                 raise ConfigError("compile", problem, "give the step's module a shorter path")
     return compiled
+
+
+def _remedy(spec: Mapping[str, Any]) -> str:
+    """What to do about the largest graph."""
+    _, name, tasks = max((_size(component), name, len(component["dag"]["tasks"])) for name, component in _dags(spec))
+    if not name.removeprefix("comp-").endswith("-shards"):
+        return _SPLIT
+    size = max(_size(component) for _, component in _dags(spec))
+    fit = max(1, (tasks - 1) * LARGEST_ARGUMENT // size - 1)
+    return f"about {fit} shards fit, in each of all stages: lower pipeline.shards, or have fewer pipeline.parameters"
 
 
 def _runs(spec: Mapping[str, Any], component: Mapping[str, Any]) -> int:

@@ -1,7 +1,7 @@
 """The last task of a compiled pipeline, run however the others ended: `python -m geohydra.pipeline.ending --executor-input JSON`.
 
 It finds out what the store holds of the plan, tells tracking of every job as if it had run here (reports, models, the true
-status), and leaves `outcome.json`, and where a step failed `failure.md`, at `<store>/runs/<run id>/`.
+status), and leaves `outcome.json`, `links.json` and, where a step failed, `failure.md` at `<store>/runs/<run id>/`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import html
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -19,15 +20,16 @@ from typing import Any
 
 from geohydra import storage
 from geohydra.build import build
-from geohydra.changes import changed, chosen_values, value_at, with_values
+from geohydra.changes import changed, chosen_values, has, value_at, with_values
 from geohydra.errors import GeohydraError
 from geohydra.identity import fingerprint
 from geohydra.pipeline.failure import failure_report
 from geohydra.pipeline.graph import config_input, unpack
 from geohydra.pipeline.guards import metrics_of, unmet
-from geohydra.pipeline.job import run_jobs
+from geohydra.pipeline.job import ARRIVED, run_jobs
 from geohydra.pipeline.runners import Failure, Listener, Outcome, StepOutcome, StepStatus, job_statuses
 from geohydra.pipeline.runners.stored import locate, stored_steps
+from geohydra.pipeline.sweep import Recipe
 from geohydra.plan import Plan, PlannedJob, PlannedStep
 from geohydra.steps.__main__ import local, read_json, write
 from geohydra.tracking import NullTracking, Record, Shipping, Tracking
@@ -121,6 +123,11 @@ class Notices:
         self.texts.append(text)
         print(text, flush=True)
 
+    @property
+    def address(self) -> str:
+        """Where the run can be looked at in MLflow; "" where it did not arrive, or no server shows it."""
+        return next((text.removeprefix(ARRIVED) for text in self.texts if text.startswith(f"{ARRIVED}http")), "")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tell how the run ended; 0 when that is told, however it ended."""
@@ -131,11 +138,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = json.loads(options.executor_input)
     values = given["inputs"]["parameterValues"]
     try:
-        page = _end(values, [key for key in options.parameters.split(",") if key])
+        page, links = _end(values, [key for key in options.parameters.split(",") if key])
     except GeohydraError as error:
         print(f"geohydra: {error}", file=sys.stderr)
         return error.exit_code
-    write(local(given["outputs"]["artifacts"]["report"]["artifacts"][0]["uri"]), page)
+    report = given["outputs"]["artifacts"]["report"]["artifacts"][0]
+    write(local(report["uri"]), page)
+    write(Path(given["outputs"]["outputFile"]), json.dumps({"artifacts": {"report": {"artifacts": [{**report, "metadata": links}]}}}))
     return 0
 
 
@@ -160,27 +169,66 @@ def read_plan(values: Mapping[str, Any], parameters: Sequence[str] = ()) -> Plan
     return Plan(told["name"], tuple(steps), jobs)
 
 
+def _recipes(values: Mapping[str, Any], parameters: Sequence[str]) -> Recipe:
+    """The configs of jobs as they were compiled, with what the run was started with besides."""
+    told = unpack(json.dumps(read_json(values["plan"])))
+    chosen = chosen_values(parameters, values)
+    ran = with_values(told["config"], chosen)
+    known = [key for key in chosen if has(ran, key)]
+    other = [f"{key}={value_at(ran, key)}" for key in known if value_at(ran, key) != value_at(told["config"], key)]
+    head = f"# The run was started with {' '.join(other)}, which has to be added.\n" if other else ""
+    texts = {job["name"]: job.get("recipe", "") for job in told["jobs"]}
+    return lambda job: _below_package(texts[job], head) if texts.get(job) else ""
+
+
+def _below_package(text: str, head: str) -> str:
+    """Hydra wants the line about the package first."""
+    first, line, rest = text.partition("\n")
+    return f"{first}{line}{head}{rest}"
+
+
 def _when(entry: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """The condition of a step, as it was asked: a parameter may have changed it."""
     key = entry.get("judged_by")
     return str(value_at(config, key)) if key else str(entry.get("when", ""))
 
 
-def _end(values: Mapping[str, Any], parameters: Sequence[str]) -> str:
+def _end(values: Mapping[str, Any], parameters: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The page about the run, and where it can be looked at."""
     plan, engine = read_plan(values, parameters), _engine(values)
+    notices = Notices()
+    config, there = plan.jobs[0].config, _page_there(plan.jobs[0].config, engine)
+    inner = _tracking(config, notices)
     if values.get("tracking_run"):
         os.environ["MLFLOW_RUN_ID"] = str(values["tracking_run"])
-    notices = Notices()
-    tracking = Tagged(_tracking(plan.jobs[0].config, notices), {"kubeflow.run_id": engine.run_id, "kubeflow.run_name": engine.run_name})
+    known = {"kubeflow.run_id": engine.run_id, "kubeflow.run_name": engine.run_name, "kubeflow.url": there}
+    tracking = Tagged(inner, {key: value for key, value in known.items() if value})
     with tempfile.TemporaryDirectory(prefix="geohydra-ending-") as scratch:
         folder = Path(scratch)
         (folder / "logs").mkdir()
         outcome = run_jobs(
-            plan, runner=Looking(engine), tracking=tracking, store=values["store"], hardware={}, folder=folder, listener=notices
+            plan,
+            runner=Looking(engine),
+            tracking=tracking,
+            store=values["store"],
+            hardware={},
+            folder=folder,
+            listener=notices,
+            recipe=_recipes(values, parameters),
         )
+        links = {name: place for name, place in (("mlflow", notices.address), ("kubeflow", there)) if place}
+        (folder / "links.json").write_text(json.dumps(links))
         _keep(folder, storage.join(values["store"], "runs", engine.run_id), is_whole=not any("sync" in text for text in notices.texts))
         compared = _comparison(folder)
-    return _page(plan, outcome, engine, notices.texts, compared)
+    return _page(plan, outcome, engine, notices.texts, compared), links
+
+
+def _page_there(config: Mapping[str, Any], engine: Engine) -> str:
+    """The engine's own page of the run; "" where nobody said where its pages are."""
+    runner = config.get("runner") or {}
+    place = os.environ.get("KF_PIPELINES_UI_ENDPOINT") or runner.get("ui") or runner.get("host") or ""
+    address = place if not place or "://" in place else f"https://{place}"
+    return f"{address.rstrip('/')}/#/runs/details/{engine.run_id}" if address else ""
 
 
 def _engine(values: Mapping[str, Any]) -> Engine:
@@ -190,9 +238,11 @@ def _engine(values: Mapping[str, Any]) -> Engine:
 
 
 def _tracking(config: Mapping[str, Any], notices: Notices) -> Tracking:
-    """As configured; a database file in a pod would be gone with it, so that the environment's server is taken instead."""
+    """As configured; a database file in a pod would be gone with it, so that the environment's server is taken instead. A run that
+    the engine opened (MLFLOW_RUN_ID) is known by the environment's server only."""
     node = dict(config.get("tracking") or {})
-    if node.get("_target_", "").endswith(".MlflowTracking") and not node.get("uri"):
+    is_theirs = bool(os.environ.get("MLFLOW_RUN_ID") and os.environ.get("MLFLOW_TRACKING_URI"))
+    if node.get("_target_", "").endswith(".MlflowTracking") and (is_theirs or not node.get("uri")):
         node["uri"] = os.environ.get("MLFLOW_TRACKING_URI")
         if not node["uri"]:
             notices.on_notice("not told to MLflow: set tracking.uri, or MLFLOW_TRACKING_URI in cluster.env, to a server that pods reach")
@@ -211,7 +261,7 @@ def _keep(folder: Path, uri: str, *, is_whole: bool) -> None:
     """What stays of the run in the store; its journals too where tracking has not got all of them."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        kept = name in ("outcome.json", "failure.md") or name.startswith(("comparison/", "conf/"))
+        kept = name in ("outcome.json", "failure.md", "links.json") or name.startswith(("comparison/", "conf/"))
         if path.is_file() and (kept or (name.startswith("journal/") and not is_whole)):
             storage.write_bytes(storage.join(uri, name), path.read_bytes())
 
@@ -224,8 +274,9 @@ _JOBS_SHOWN = 20
 
 def _comparison(folder: Path) -> str:
     """The jobs of a sweep side by side, as a part of a page."""
-    place = folder / "comparison" / "comparison.html"
-    return place.read_text().partition("<body>")[2].partition("</body>")[0] if place.exists() else ""
+    place, best = folder / "comparison" / "comparison.html", folder / "conf" / "experiment" / "best.yaml"
+    shown = place.read_text().partition("<body>")[2].partition("</body>")[0] if place.exists() else ""
+    return f"{shown}<h2>conf/experiment/best.yaml</h2><pre>{html.escape(best.read_text())}</pre>" if best.exists() else shown
 
 
 def _page(plan: Plan, outcome: Outcome, engine: Engine, notices: Sequence[str], compared: str) -> str:
@@ -237,10 +288,19 @@ def _page(plan: Plan, outcome: Outcome, engine: Engine, notices: Sequence[str], 
         title = html.escape(" ".join([job.name, *job.overrides]))
         if scores := _scores(job, outcome):
             parts += [f"<h2>{title}</h2>", _table(("metric", "value"), scores)]
-    parts += [f"<p>{html.escape(text)}</p>" for text in notices]
+    parts += [f"<p>{_linked(text)}</p>" for text in notices]
     if outcome.failures:
         parts.append(f"<pre>{html.escape(failure_report(plan.name, list(outcome.steps.values()), error=engine.error))}</pre>")
     return f"<!doctype html><html lang='en'><head><meta charset='utf-8'><style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>"
+
+
+def _linked(text: str) -> str:
+    """A sentence as HTML; the address of a page in it becomes a link, which opens beside the engine's own pages."""
+    words = (html.escape(word) for word in text.split(" "))
+    return " ".join(f"<a href='{word}' target='_blank' rel='noopener'>{word}</a>" if _PAGE.fullmatch(word) else word for word in words)
+
+
+_PAGE = re.compile(r"https?://\S+")
 
 
 def _scores(job: PlannedJob, outcome: Outcome) -> list[tuple[str, str]]:

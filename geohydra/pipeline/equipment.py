@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from geohydra.identity import canonical
@@ -9,27 +10,44 @@ from geohydra.pipeline.cluster import Cluster
 from geohydra.pipeline.hardware import Role, seconds_of
 
 
-def equip(task: Any, role: Role, cluster: Cluster) -> None:
-    """Ask for all of it; threads and device reach the step through its environment."""
-    _ask(task, role)
+def equip(task: Any, role: Role, cluster: Cluster, *, like: Any = None) -> None:
+    """Ask for all of it; threads and device reach the step through its environment.
+
+    `like` is a task that was equipped in the same way before: kfp looks through the whole stack for each single setting.
+    """
+    if like is None or like is task:
+        _ask(task, role)
+        _surround(task, role, cluster)
+    else:
+        task.container_spec.resources = deepcopy(like.container_spec.resources)
+        task.container_spec.env = dict(like.container_spec.env)
+    _retry(task, role)
+    task.set_caching_options(True)
+    _overlay(task, role, cluster)
+
+
+def _surround(task: Any, role: Role, cluster: Cluster) -> None:
+    """The environment of a pod."""
     resources = {"cpu": role.cpu, "memory_gb": float(role.memory), "device": role.device, "workers": role.workers}
     task.set_env_variable("GEOHYDRA_RESOURCES", canonical(resources))
     for key, value in cluster.env.items():
         task.set_env_variable(key, value)
     if cluster.scratch.size or cluster.scratch.claim:
         task.set_env_variable("GEOHYDRA_CACHE", cluster.scratch.path)
-    task.set_caching_options(True)
-    _overlay(task, role, cluster)
 
 
 def _ask(task: Any, role: Role) -> None:
-    """Resources and retries: what every engine understands."""
+    """Resources: what every engine understands."""
     task.set_cpu_limit(str(role.cpu)).set_cpu_request(f"{role.cpu_request or role.cpu:g}")
     task.set_memory_limit(_bytes(role.memory)).set_memory_request(_bytes(role.memory_request or role.memory))
     if role.gpu:
         task.set_accelerator_type(role.gpu_type).set_accelerator_limit(role.gpu)
     elif role.tpu:
         task.set_accelerator_type(role.tpu_type).set_accelerator_limit(role.tpu)
+
+
+def _retry(task: Any, role: Role) -> None:
+    """How often a step is tried again, which every engine understands too."""
     if role.retries:
         wait = role.backoff
         task.set_retry(

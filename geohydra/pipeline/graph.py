@@ -49,6 +49,24 @@ class Task:
         return bool(self.step.when) and (self.step.when != ALWAYS or self.judged_by is not None)
 
 
+MOST_FLAT = 80
+"""Steps that stand side by side in one graph, at most; where there are more, the shards of each divided step get a graph of their own."""
+
+
+def folded(tasks: Sequence[Task]) -> dict[str, tuple[Task, ...]]:
+    """The shards of each divided step that get a graph of their own, by the id of the step that puts them together."""
+    if len(tasks) <= MOST_FLAT:
+        return {}
+    known = {task.step.id: task for task in tasks}
+    return {task.step.id: tuple(known[part] for part in task.step.parts) for task in tasks if task.step.parts}
+
+
+def width(tasks: Sequence[Task]) -> int:
+    """How many steps stand side by side at most, here or in a graph within."""
+    inner = [len(shards) for shards in folded(tasks).values()]
+    return max([len(tasks) - sum(inner), *(count + 1 for count in inner)])
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Steps that only one job asked for, and what this job is called. `outputs` are the stages that steps outside need."""
@@ -110,8 +128,9 @@ def make_graph(plan: Plan, parameters: Mapping[str, Sequence[str]]) -> Graph:
     return Graph(shared, groups, tuple(task for task in tasks if task.step.id in late), bases, defaults, places)
 
 
-def describe(plan: Plan, graph: Graph) -> dict[str, Any]:
-    """The plan as the last task needs it: configs of steps come as inputs of their own, those of jobs as what sets them apart."""
+def describe(plan: Plan, graph: Graph, recipes: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The plan as the last task needs it: configs of steps come as inputs of their own, those of jobs as what sets them apart, and
+    `recipes` by the names of jobs where one of several will be the best."""
     first = plan.jobs[0].config
     tasks = {task.step.id: task for task in graph.tasks}
     return {
@@ -123,6 +142,7 @@ def describe(plan: Plan, graph: Graph) -> dict[str, Any]:
                 "overrides": list(job.overrides),
                 "steps": dict(job.steps),
                 "changes": changes_between(first, job.config),
+                **({"recipe": recipes[job.name]} if recipes and job.name in recipes else {}),
             }
             for job in plan.jobs
         ],

@@ -17,6 +17,9 @@ from geohydra.plan import Plan, PlannedJob, as_dict
 from geohydra.tracking import NullJournal, Record, Shipping, Status, Tracking
 from geohydra.work import read_manifest
 
+ARRIVED = "in MLflow: "
+"""How a notice begins that tells where all of a run can be looked at."""
+
 SHIPPING_SECONDS = 20.0
 """How long the end of a run waits for MLflow."""
 
@@ -87,7 +90,7 @@ class Ledger:
     ) -> None:
         self._plan = plan
         self._listener = listener
-        self._folder = folder / "journal"
+        self._run_folder, self._folder = folder, folder / "journal"
         self._judge, self._recipe = judge, recipe
         self._is_batch = sweep is not None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="geohydra-ledger")
@@ -180,6 +183,8 @@ class Ledger:
         if errors:
             mine = [step for step in self._ended.values() if job.name in self._jobs[step.id]]
             self._write(self._records[job.name].text, "failure.md", failure_report(job.name, mine))
+        if there := _engine_tags(self._run_folder):
+            self._write(self._records[job.name].tags, there)
         self._write(_end_record, self._records[job.name], status, errors[0] if errors else "")
 
     def _write(self, call: Callable[..., None], *values: Any) -> None:
@@ -215,7 +220,15 @@ def ship_rest(shipping: Shipping, say: Callable[[str], None]) -> None:
         why = f" ({shipped.problem})" if shipped.problem else ""
         say(f"not all of this run is in MLflow yet{why}: `geohydra sync` ships the rest")
     elif shipped.address:
-        say(f"in MLflow: {shipped.address}")
+        say(f"{ARRIVED}{shipped.address}")
+
+
+def _engine_tags(folder: Path) -> dict[str, str]:
+    """Which run of an engine this is: what its runner noted when it was submitted."""
+    place = folder / "kubeflow.json"
+    told = json.loads(place.read_text()) if place.exists() else {}
+    names = {"run": "kubeflow.run_id", "name": "kubeflow.run_name", "url": "kubeflow.url"}
+    return {name: str(told[key]) for key, name in names.items() if told.get(key)}
 
 
 def _open_job(plan: Plan, job: PlannedJob, tracking: Tracking, folder: Path, number: int | None) -> Record:

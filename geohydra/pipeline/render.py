@@ -19,10 +19,11 @@ from geohydra.credentials import refuse_credentials
 from geohydra.errors import ConfigError
 from geohydra.identity import canonical, digest
 from geohydra.pipeline.cluster import Cluster
-from geohydra.pipeline.documents import LARGEST_ARGUMENT, Compiled, finish, within
+from geohydra.pipeline.documents import LARGEST_ARGUMENT, Compiled, finish, has_twins, within
 from geohydra.pipeline.equipment import equip
-from geohydra.pipeline.graph import Graph, Group, Task, config_input, describe, make_graph, pack
+from geohydra.pipeline.graph import Graph, Group, Task, config_input, describe, folded, make_graph, pack, width
 from geohydra.pipeline.hardware import read_role
+from geohydra.pipeline.signatures import in_order, sign, typed, unplaced
 from geohydra.plan import Plan
 from geohydra.work import step_module
 
@@ -50,29 +51,42 @@ def compile_plan(
     image: str = "",
     cluster: Cluster | None = None,
     parameters: Mapping[str, Sequence[str]] | None = None,
+    recipes: Mapping[str, str] | None = None,
 ) -> Compiled:
     """Write the plan as a Kubeflow pipeline.
 
     `hardware` tells what each role gets, `cluster` what every pod does; `image` wins over the cluster's. `parameters` are keys of
-    the config that can be changed when a run starts, with the keys that follow each. Raises ConfigError where a cluster would
+    the config that can be changed when a run starts, with the keys that follow each; `recipes` are the configs of a sweep's jobs
+    as files: the last task keeps the best one. Raises ConfigError where a cluster would
     refuse the file (an argument over 128 KiB, a workflow over 1 MiB, a name that is too long), and where something looks like a
     credential.
     """
     try:
-        from kfp import compiler
+        from kfp.compiler import pipeline_spec_builder as written
     except ImportError as cause:
         raise ConfigError("compile", "the package kfp is not installed", "pip install 'geohydra[kfp]'") from cause
     for step in plan.steps:
         refuse_credentials(step.config, step.id)
     graph = make_graph(plan, parameters or {})
-    tasks = max([len(graph.shared) + len(graph.groups) + len(graph.last), *(len(group.tasks) for group in graph.groups)])
+    first, last = width(graph.shared), width(graph.last)
+    tasks = max([first + len(graph.groups) + last, *(width(group.tasks) for group in graph.groups)])
     within(tasks * SMALLEST_TASK, LARGEST_ARGUMENT, f"a graph of {tasks} steps", "split the sweep into several runs")
     path.parent.mkdir(parents=True, exist_ok=True)
+    kit = _Kit(plan, graph, store, hardware, cluster or Cluster(), image, recipes or {})
+    made = kit.pipeline(pipeline_name(plan.name))
+    spec, overlay = (in_order(written.json_format.MessageToDict(one)) for one in (made.pipeline_spec, made.platform_spec))
+    text = written.extract_comments_from_pipeline_spec(spec, made.description) if has_twins(spec) else _drafted(made, path)
+    return replace(finish(text, spec, overlay, path), image=kit.image)
+
+
+def _drafted(pipeline: Any, path: Path) -> str:
+    """What kfp writes: slowly where a graph is large."""
+    from kfp import compiler
+
     draft = path.with_name(f".{path.stem}.draft.yaml")
-    kit = _Kit(plan, graph, store, hardware, cluster or Cluster(), image)
     try:
-        compiler.Compiler().compile(kit.pipeline(pipeline_name(plan.name)), str(draft))
-        return replace(finish(draft, path), image=kit.image)
+        compiler.Compiler().compile(pipeline, str(draft))
+        return draft.read_text()
     finally:
         draft.unlink(missing_ok=True)
 
@@ -87,6 +101,10 @@ def pipeline_name(name: str) -> str:
     return clean
 
 
+_Made = NamedTuple("_Made", [("uri", str)])  # noqa: UP014 (kfp wants its types, not their names)
+"""What the graph of a divided step gives: where the whole stands."""
+
+
 class _Kit:
     """Makes the parts of one pipeline; equal parts are made once."""
 
@@ -98,15 +116,17 @@ class _Kit:
         hardware: Mapping[str, Mapping[str, Any]],
         cluster: Cluster,
         image: str,
+        recipes: Mapping[str, str],
     ) -> None:
         self._plan = plan
         self._graph = graph
         self._store = storage.absolute(store)
-        self._cluster = cluster
+        self._cluster, self._recipes = cluster, recipes
         self.image = image or cluster.image or f"geohydra:{__version__}"
         named = {task.step.role: task.step.id for task in graph.tasks}
         self._roles = {name: read_role(hardware, name, where=f"pipeline.steps.{step}.role") for name, step in named.items()}
         self._components: dict[tuple[Any, ...], Any] = {}
+        self._equipped: dict[str, Any] = {}
 
     def pipeline(self, name: str) -> Any:
         """The whole pipeline."""
@@ -114,10 +134,12 @@ class _Kit:
 
         inputs: dict[str, tuple[Any, Any]] = {"store": (str, self._store)}
         inputs |= {config_input(stage): (str, self._text(config)) for stage, config in self._graph.configs.items()}
-        inputs |= {parameter_name(key): _typed(value) for key, value in self._graph.parameters.items()}
+        inputs |= {parameter_name(key): typed(value) for key, value in self._graph.parameters.items()}
         if self._cluster.report:
             inputs[RUN_INPUT] = (str, "")
 
+        self._ready(self._graph.shared, _title)
+        self._ready(self._graph.last, _title)
         for group in self._graph.groups:
             self._job(group)
 
@@ -128,35 +150,40 @@ class _Kit:
             with dsl.ExitHandler(self._reporting(values), name="steps"):
                 return self._fill_all(values)
 
-        _sign(build, name.replace("-", "_"), inputs, f"{len(self._plan.whole().steps)} steps of geohydra.")
+        sign(build, name.replace("-", "_"), inputs, f"{len(self._plan.whole().steps)} steps of geohydra.")
         return dsl.pipeline(name=name)(build)
 
     def _fill_all(self, values: Mapping[str, Any]) -> None:
         placed: dict[str, Any] = {}
-        self._fill(self._graph.shared, values, placed, lambda task: task.step.id)
+        self._fill(self._graph.shared, values, placed, _title)
         for group in self._graph.groups:
             outer = {f"from_{parameter_name(need)}": placed[identity] for need, identity in group.inputs.items()}
             changes = {_changes(task): task.changes for task in group.tasks if task.changes}
             mine = {name: value for name, value in values.items() if name in _inputs(group)}
             made = self._job(group)(**mine, **outer, **changes).set_display_name(group.title)
             placed |= {identity: made.outputs[_out(stage)] for stage, identity in group.outputs.items()}
-        self._fill(self._graph.last, values, placed, lambda task: task.step.id)
+        self._fill(self._graph.last, values, placed, _title)
 
     def _fill(self, tasks: Sequence[Task], values: Mapping[str, Any], placed: dict[str, Any], title: Callable[[Task], str]) -> None:
         """Put tasks into the pipeline that is being built. `placed` are the addresses of outputs by the ids of their steps."""
         from kfp import dsl
 
+        inner = folded(tasks)
+        below = {shard.step.id for shards in inner.values() for shard in shards}
         for task in tasks:
             step = task.step
+            if step.id in below:
+                continue
             needs = {need: placed[identity] for need, identity in step.needs.items()}
             given: dict[str, Any] = {"config": values[config_input(step.stage)], "store": values["store"]}
             given |= {parameter_name(key): values[parameter_name(key)] for key in task.parameters}
             if task.changes:
                 given["changes"] = values.get(_changes(task), task.changes)
-            if step.shard:
-                given["shard"] = f"{step.shard[0]}/{step.shard[1]}"
-            if step.parts:
-                given["parts"] = [placed[part] for part in step.parts]
+            if step.id in inner:
+                made = self._divided(task, inner[step.id], title)(**given, **needs)
+                placed[step.id] = made.set_display_name(f"{title(task)} in {len(step.parts)} shards").outputs["uri"]
+                continue
+            given |= _portion(task, placed)
             if not task.is_guarded:
                 placed[step.id] = self._place(task, {**given, **needs}, title(task))
                 continue
@@ -165,6 +192,35 @@ class _Kit:
             self._equip(judge.set_display_name(f"{title(task)} when"), step.role)
             with dsl.If(judge.outputs[_ANSWER] == "yes", name=f"{parameter_name(step.stage)}-when"):
                 self._place(task, {**given, **needs}, title(task))
+
+    def _ready(self, tasks: Sequence[Task], title: Callable[[Task], str]) -> None:
+        """Make the graphs within before the graph around them is begun, as kfp wants it."""
+        known = {task.step.id: task for task in tasks}
+        for identity, shards in folded(tasks).items():
+            self._divided(known[identity], shards, title)
+
+    def _divided(self, whole: Task, shards: Sequence[Task], title: Callable[[Task], str]) -> Any:
+        """The pipeline of a step that is done in shards; steps of one title and shape share it."""
+        from kfp import dsl
+
+        step = whole.step
+        mark = ("shards", title(whole), step.step, step.role, tuple(step.needs), whole.given, whole.parameters, len(shards))
+        if mark not in self._components:
+            keys = {parameter_name(key): typed(self._graph.parameters[key])[0] for key in whole.parameters}
+            names = ("config", "store", *(("changes",) if whole.changes else ()), *step.needs)
+            inputs = {name: (kind, inspect.Parameter.empty) for name, kind in {**dict.fromkeys(names, str), **keys}.items()}
+
+            def build(*given: Any) -> _Made:
+                values = dict(zip(inputs, given, strict=True))
+                placed: dict[str, Any] = {}
+                for task in (*shards, whole):
+                    placed[task.step.id] = self._place(task, {**values, **_portion(task, placed)}, title(task))
+                return _Made(placed[step.id])
+
+            name = re.sub(r"\W", "_", f"{step.stage}_shards")
+            sign(build, name, inputs, f"The step {step.stage} in {len(shards)} shards.", returns=_Made)
+            self._components[mark] = dsl.pipeline(name=name.replace("_", "-").lower())(build)
+        return self._components[mark]
 
     def _place(self, task: Task, given: Mapping[str, Any], title: str) -> Any:
         placed = self._component(task)(**given).set_display_name(title)
@@ -181,7 +237,7 @@ class _Kit:
         words += self._graph.words(task.parameters)
         inputs: dict[str, Any] = dict.fromkeys(("config", "store", *step.needs, *task.given), str)
         inputs |= {"parts": list} if step.parts else {}
-        inputs |= {parameter_name(key): _typed(self._graph.parameters[key])[0] for key in task.parameters}
+        inputs |= {parameter_name(key): typed(self._graph.parameters[key])[0] for key in task.parameters}
         outputs: dict[str, Any] = {"uri": dsl.OutputPath(str), "report": dsl.Output[dsl.HTML], "metrics": dsl.Output[dsl.Metrics]}
         if "classification" in getattr(step_module(step.step), "SHOWS", ()):
             outputs["classification"] = dsl.Output[dsl.ClassificationMetrics]
@@ -202,18 +258,18 @@ class _Kit:
         """The last task: it runs however the others end."""
         from kfp import dsl
 
-        plan = pack(describe(self._plan, self._graph), longest=LARGEST_CONFIG)
+        plan = pack(describe(self._plan, self._graph, self._recipes), longest=LARGEST_CONFIG)
         if len(plan) > 2 * LARGEST_CONFIG:
             plan = self._stored(plan)
         given = {name: value for name, value in values.items() if name.startswith("config_")}
         given |= {name: values[name] for name in map(parameter_name, self._graph.parameters)}
         hints: dict[str, Any] = dict.fromkeys(("plan", "store", "run_id", "run_name", RUN_INPUT, *given), str)
-        hints |= {parameter_name(key): _typed(value)[0] for key, value in self._graph.parameters.items()}
+        hints |= {parameter_name(key): typed(value)[0] for key, value in self._graph.parameters.items()}
         hints |= {"status": dsl.PipelineTaskFinalStatus, "report": dsl.Output[dsl.HTML]}
         words = ["geohydra.pipeline.ending", *self._graph.words(list(self._graph.parameters))]
         role = next((task.step.role for task in self._graph.tasks if task.step.role == "io"), next(self._graph.tasks).step.role)
         task = self._container("report", words, hints, self._image_of(role))(
-            plan=_unplaced(plan),
+            plan=unplaced(plan),
             store=values["store"],
             run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
             run_name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
@@ -230,6 +286,7 @@ class _Kit:
         tasks = tuple((task.step.stage, task.step.role, _shape(task, group)) for task in group.tasks)
         shape = ("job", tasks, tuple(group.outputs))
         if shape not in self._components:
+            self._ready(group.tasks, _short_title)
             inputs = {name: (kind, inspect.Parameter.empty) for name, kind in self._typed_inputs(group).items()}
 
             outputs = NamedTuple("outputs", [(_out(stage), str) for stage in group.outputs])  # type: ignore[misc]
@@ -240,12 +297,12 @@ class _Kit:
                 self._fill(group.tasks, values, placed, _short_title)
                 return outputs(*(placed[identity] for identity in group.outputs.values()))
 
-            _sign(build, "job", inputs, "The steps of one job.", returns=outputs if group.outputs else None)
+            sign(build, "job", inputs, "The steps of one job.", returns=outputs if group.outputs else None)
             self._components[shape] = dsl.pipeline(name="job")(build)
         return self._components[shape]
 
     def _typed_inputs(self, group: Group) -> dict[str, Any]:
-        types = {parameter_name(key): _typed(value)[0] for key, value in self._graph.parameters.items()}
+        types = {parameter_name(key): typed(value)[0] for key, value in self._graph.parameters.items()}
         outer = [f"from_{parameter_name(need)}" for need in group.inputs]
         changes = [_changes(task) for task in group.tasks if task.changes]
         return {name: types.get(name, str) for name in dict.fromkeys([*_inputs(group), *outer, *changes])}
@@ -261,7 +318,7 @@ class _Kit:
                 return dsl.ContainerSpec(image=image, command=["python", "-m", *words], args=["--executor-input", "{{$}}"])
 
             given = {key: (hint, inspect.Parameter.empty) for key, hint in hints.items()}
-            _sign(container, re.sub(r"\W", "_", name), given, f"The step {name}.")
+            sign(container, re.sub(r"\W", "_", name), given, f"The step {name}.")
             self._components[mark] = dsl.container_component(container)
         return self._components[mark]
 
@@ -269,34 +326,18 @@ class _Kit:
         return self._roles[role].image or self.image
 
     def _equip(self, task: Any, role: str) -> None:
-        equip(task, self._roles[role], self._cluster)
+        self._equipped.setdefault(role, task)
+        equip(task, self._roles[role], self._cluster, like=self._equipped[role])
 
     def _text(self, config: Mapping[str, Any]) -> str:
         """A config as JSON text in which nothing looks like a placeholder; in the store where it is too large."""
         text = canonical(config)
-        return _unplaced(self._stored(text) if len(text.encode()) > LARGEST_CONFIG else text)
+        return unplaced(self._stored(text) if len(text.encode()) > LARGEST_CONFIG else text)
 
     def _stored(self, text: str) -> str:
         uri = storage.join(self._store, "config", f"{digest(text)}.json")
         storage.write_bytes(uri, text.encode())
         return canonical({"$ref": uri})
-
-
-def _sign(function: Any, name: str, inputs: Mapping[str, tuple[Any, Any]], text: str, *, returns: Any = None) -> None:
-    """Give a closure the name and the signature from which kfp reads an interface: a type and a default for each input."""
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    given = [inspect.Parameter(key, kind, annotation=hint, default=default) for key, (hint, default) in inputs.items()]
-    function.__name__ = name
-    function.__signature__ = inspect.Signature(given, return_annotation=returns or inspect.Signature.empty)
-    function.__annotations__ = {parameter.name: parameter.annotation for parameter in given} | ({"return": returns} if returns else {})
-    function.__doc__ = text
-
-
-def _typed(value: Any) -> tuple[type, Any]:
-    """The type of a pipeline's input, and its default: null, lists and nested values go as JSON text."""
-    if isinstance(value, bool | int | float | str):
-        return type(value), value
-    return str, _unplaced(canonical(value))
 
 
 def _inputs(group: Group) -> dict[str, None]:
@@ -314,6 +355,17 @@ def _changes(task: Task) -> str:
     return f"changes_{parameter_name(task.step.stage)}"
 
 
+def _portion(task: Task, placed: Mapping[str, Any]) -> dict[str, Any]:
+    """Which shard a task works on, or the outputs of all of them that it puts together."""
+    step = task.step
+    shard = {"shard": f"{step.shard[0]}/{step.shard[1]}"} if step.shard else {}
+    return shard | ({"parts": [placed[part] for part in step.parts]} if step.parts else {})
+
+
+def _title(task: Task) -> str:
+    return task.step.id
+
+
 def _short_title(task: Task) -> str:
     """Inside a job a step needs no number: predict, or predict.3of8."""
     return task.step.stage + (f".{task.step.shard[0] + 1}of{task.step.shard[1]}" if task.step.shard else "")
@@ -325,8 +377,3 @@ def _shape(task: Task, group: Group) -> tuple[Any, ...]:
     needs = tuple(sorted((need, inside.get(identity, -1)) for need, identity in task.step.needs.items()))
     parts = tuple(inside[part] for part in task.step.parts)
     return task.step.step, needs, parts, task.given, task.parameters, task.step.shard, task.step.when
-
-
-def _unplaced(text: str) -> str:
-    """Write `{{` inside strings by its escape, so that no engine takes it for a placeholder; JSON reads it back."""
-    return re.sub(r'("(?:[^"\\]|\\.)*")', lambda match: match[0].replace("{{", "{\\u007b"), text)

@@ -77,14 +77,15 @@ def predict_scene(
     form = _form(settings, decision, named=bool(kind.names))
     pass_over = _Pass(scene, asked(trained, settings, decision.activation), settings, tiling, watch)
     with whole_folder(out) as folder, ThreadPoolExecutor(1, thread_name_prefix="quicklook") as pool:
-        image = pool.submit(scene_pictures, scene)
+        image = pool.submit(scene_pictures, scene) if settings.quicklook else None
         counts = _write_map(pass_over, kind, decision, form, folder, work)
         files = files_of(kind, form)
         if settings.polygons:
             shapes, found = kind.shapes(settings, folder, tiling.cell, columns)
             files, counts = files | shapes, counts | found
-        (folder / "quicklook.png").write_bytes(kind.picture(folder, image.result()))
-        files["quicklook"] = "quicklook.png"
+        if image is not None:
+            (folder / "quicklook.png").write_bytes(kind.picture(folder, image.result()))
+            files["quicklook"] = "quicklook.png"
     return {"scene": scene.id} | {key: f"{out.name}/{name}" for key, name in files.items()} | counts
 
 

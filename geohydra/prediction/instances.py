@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from geohydra.prediction.parts import PLANES, SURE, PartsDecision
 from geohydra.raster.flooding import SEED, Components, blocks, flood, margin
 from geohydra.raster.scratch import Rows, strip_rows
 from geohydra.raster.write import CogWriter
+from geohydra.sheet import sheet
 from geohydra.types import IGNORE, Grid, Shape
 from geohydra.vector.area import row_areas
 
@@ -31,7 +33,11 @@ if TYPE_CHECKING:
     from geohydra.prediction.settings import Prediction
 
 FILE = "instances.tif"
-_PIECE = 2048
+_PIECE = 1024
+_WORKERS = 2
+"""Pieces that are flooded at a time."""
+_ROWS = 64
+"""Rows of which sums are made at once."""
 
 
 class InstanceMap:
@@ -79,7 +85,7 @@ class InstanceMap:
         """See Answers."""
         panel = ("objects", objects_rgb(read_small(folder / FILE, PICTURE), self.table.classes, self._shades))
         legend = dict(zip(self._classes[1:], self._shades[1:], strict=True))
-        return pictures.side_by_side([[*images, panel]], legend=legend)
+        return sheet([*images, panel], legend=legend)
 
 
 class Measured:
@@ -134,28 +140,39 @@ class InstanceWriter:
         self._seeded.reopen()
         seeds, others = self._seeds.united(least=SURE), Components()
         sums = Sums(int(seeds.max()), self._classes, row_areas(self._grid))
-        with Rows(self._scratch / "ids.tif", self._grid.shape, bands=1, dtype="uint32") as ids:
+        with (
+            Rows(self._scratch / "ids.tif", self._grid.shape, bands=1, dtype="uint32") as ids,
+            ThreadPoolExecutor(_WORKERS, thread_name_prefix="flooding") as pool,
+        ):
             for top, bottom in blocks(self._grid.shape.rows, strip_rows(self._grid.shape.cols)):
-                parts, found = self._flooded(seeds, top, bottom)
-                left = others.add((parts[1] > 0) & (parts[1] <= SEED) & (found == 0))
-                found += np.where(left > 0, left + np.uint32(sums.seeds), np.uint32(0))
-                sums.add(found, parts, top)
+                parts, found = self._flooded(seeds, top, bottom, pool)
+                for first, last in blocks(bottom - top, _ROWS):
+                    some, own = parts[:, first:last], found[first:last]
+                    left = others.add((some[1] > 0) & (some[1] <= SEED) & (own == 0))
+                    own += np.where(left > 0, left + np.uint32(sums.seeds), np.uint32(0))
+                    sums.add(own, some, top + first)
                 ids.write(top, found[None])
             ids.reopen()
             numbers, self.table = sums.finished(others.united(), self._least)
             self._write(ids, numbers)
 
-    def _flooded(self, seeds: NDArray[np.uint32], top: int, bottom: int) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
+    def _flooded(
+        self, seeds: NDArray[np.uint32], top: int, bottom: int, pool: ThreadPoolExecutor
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
         """The parts of some rows, and which seed has each of their pixels."""
-        around = margin(self._reach)
+        around, width = margin(self._reach), self._grid.shape.cols
         first, last = max(0, top - around), min(self._grid.shape.rows, bottom + around)
-        parts, labels = self._parts.read(first, last), seeds[self._seeded.read(first, last)[0]]
-        found = np.zeros((bottom - top, self._grid.shape.cols), np.uint32)
-        for left, right in blocks(self._grid.shape.cols, _PIECE):
-            start, stop = max(0, left - around), min(self._grid.shape.cols, right + around)
+        parts, seeded = self._parts.read(first, last), self._seeded.read(first, last)[0]
+        found = np.zeros((bottom - top, width), np.uint32)
+
+        def fill(place: tuple[int, int]) -> None:
+            left, right = place
+            start, stop = max(0, left - around), min(width, right + around)
             levels = np.where(parts[1, :, start:stop] > SEED, np.uint8(0), parts[1, :, start:stop])
-            piece = flood(levels, labels[:, start:stop], reach=self._reach)
+            piece = flood(levels, seeds[seeded[:, start:stop]], reach=self._reach)
             found[:, left:right] = piece[top - first : bottom - first, left - start : right - start]
+
+        list(pool.map(fill, blocks(width, _PIECE)))
         return parts[:, top - first : bottom - first], found
 
     def _write(self, ids: Rows, numbers: NDArray[np.uint32]) -> None:

@@ -4,6 +4,7 @@ change them. Memory is that of some rows of windows."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from geohydra.prediction.instance_outlines import smoothed
 from geohydra.prediction.instances import FILE
 from geohydra.prediction.objects import Measured
-from geohydra.prediction.pasting import outline, pasted
+from geohydra.prediction.pasting import outlines, pasted
 from geohydra.prediction.uniting_outlines import Piece, Uniting, piece
 from geohydra.raster.windows import WindowPlan, stride_of
 from geohydra.raster.write import CogWriter
@@ -84,7 +85,8 @@ class MaskMap:
         if not here:
             return np.zeros((rows, self._grid.shape.cols), np.uint32)
         here.sort(key=lambda each: (each[1].score, -each[0]))
-        moved = [(shapely.affinity.translate(one.outline, 0, -top), number) for number, one in here]
+        shapes = shapely.transform(np.array([one.outline for _, one in here]), lambda points: points - [0, top])
+        moved = zip(shapes, (number for number, _ in here), strict=True)
         return np.asarray(rasterize(moved, out_shape=(rows, self._grid.shape.cols), dtype=np.uint32))
 
 
@@ -112,15 +114,18 @@ def predict_masks(
     Returns a row of plain values; its file names are relative to `out.parent`.
     """
     from geohydra.prediction.dense import whole_folder
-    from geohydra.prediction.objects import least_scores, objects_picture
+    from geohydra.prediction.objects import least_scores, objects_picture, small_picture
     from geohydra.vector.found import files_of
 
     cuts = least_scores(labels, trained, settings)
     pixels = Measured()
-    with whole_folder(out) as folder:
+    with whole_folder(out) as folder, ThreadPoolExecutor(1, thread_name_prefix="quicklook") as pool:
+        image = pool.submit(small_picture, scene) if settings.quicklook else None
         counts = _write(scene, trained, settings, folder, work, labels, cuts, pixels)
-        (folder / "quicklook.png").write_bytes(objects_picture(scene, folder, labels, colors, counts))
-        files = {"instances": FILE, **files_of(folder), "candidates_parquet": "candidates.parquet", "quicklook": "quicklook.png"}
+        pictured = {} if image is None else {"quicklook": "quicklook.png"}
+        if image is not None:
+            (folder / "quicklook.png").write_bytes(objects_picture(scene, image.result(), folder, labels, colors, counts))
+        files = {"instances": FILE, **files_of(folder), "candidates_parquet": "candidates.parquet"} | pictured
     found = {f"objects/{name}": int(count) for name, count in zip(labels, counts, strict=True)}
     told = {f"threshold/{name}": round(float(cut), 4) for name, cut in zip(labels, cuts, strict=True)}
     return {"scene": scene.id} | {key: f"{out.name}/{name}" for key, name in files.items()} | {"pixels": pixels.count} | found | told
@@ -182,10 +187,12 @@ def pieces(found: Finding, batch: Batch, place: int, plan: WindowPlan) -> Iterat
     bottom, right = min(top + plan.size.rows, plan.image.rows), min(left + plan.size.cols, plan.image.cols)
     known = batch.block.valid[:, left - batch.block.left : right - batch.block.left]
     values = {name: found[name].float().cpu().numpy() for name in ("boxes", "scores", "classes", "masks")}
-    for box, score, kind, grid in zip(*(values[name] for name in ("boxes", "scores", "classes", "masks")), strict=True):
+    masks = []
+    for box, grid in zip(values["boxes"], values["masks"], strict=True):
         row, col, pixels = pasted(grid, box, bottom - top, right - left)
         pixels &= known[row : row + pixels.shape[0], col : col + pixels.shape[1]]
-        shape = outline(pixels, row=top + row, col=left + col) if pixels.any() else None
+        masks.append((top + row, left + col, pixels))
+    for shape, kind, score in zip(outlines(masks), values["classes"], values["scores"], strict=True):
         if shape is not None:
             frame = (top, left, bottom, right)
             yield piece(shape, int(kind), float(score), window=frame, scene=(plan.image.rows, plan.image.cols))

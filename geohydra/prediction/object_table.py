@@ -50,17 +50,22 @@ class Sums:
 
     def add(self, ids: NDArray[np.uint32], parts: NDArray[np.uint8], top: int) -> None:
         """Some rows from `top`: objects, and what PartsDecision told of them."""
-        rows, cols = np.nonzero(ids)
-        if not rows.size:
-            return
-        found, owners = np.unique(ids[rows, cols], return_inverse=True)
-        self._grow(int(found[-1]) + 1)
         classes = self._votes.shape[1]
-        cells = owners * classes + parts[0][rows, cols]
-        self._votes[found] += np.bincount(cells, minlength=found.size * classes).reshape(-1, classes)
-        self._rest[found, 0] += np.bincount(owners, scores_of(parts[2][rows, cols]))
-        self._rest[found, 1] += np.bincount(owners, self._areas[top + rows])
-        self._rest[found, 2] += np.bincount(owners, parts[1][rows, cols] == SEED)
+        kinds = ids.astype(np.int64) * classes + parts[0]
+        starts, lengths = _runs(kinds)
+        chosen = ids.ravel()[starts] > 0
+        if not chosen.any():
+            return
+        rows, kinds = starts[chosen] // ids.shape[1], kinds.ravel()[starts[chosen]]
+        found, owners = np.unique(kinds // classes, return_inverse=True)
+        self._grow(int(found[-1]) + 1)
+        cells, count = owners * classes + kinds % classes, found.size
+        sums = [np.add.reduceat(values.ravel(), starts, dtype=np.float64)[chosen] for values in (scores_of(parts[2]), parts[1] == SEED)]
+        votes = np.bincount(cells, lengths[chosen], count * classes)
+        self._votes[found] += votes.astype(np.int64).reshape(-1, classes)
+        self._rest[found, 0] += np.bincount(owners, sums[0])
+        self._rest[found, 1] += np.bincount(owners, lengths[chosen] * self._areas[top + rows])
+        self._rest[found, 2] += np.bincount(owners, sums[1])
 
     def finished(self, others: NDArray[np.uint32], least: Least) -> tuple[NDArray[np.uint32], Table]:
         """The final number of each object, 0 of those that are left out, and the table of those that stay.
@@ -87,3 +92,11 @@ class Sums:
             room = max(count, len(self._votes) * 3 // 2)
             self._votes = np.concatenate([self._votes, np.zeros((room - len(self._votes), self._votes.shape[1]), np.int64)])
             self._rest = np.concatenate([self._rest, np.zeros((room - len(self._rest), 3))])
+
+
+def _runs(values: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Places in the flat array at which runs of equal values of a row begin, and how long these are."""
+    begins = np.ones(values.shape, np.bool_)
+    np.not_equal(values[:, 1:], values[:, :-1], out=begins[:, 1:])
+    starts = np.flatnonzero(begins)
+    return starts, np.diff(starts, append=values.size)

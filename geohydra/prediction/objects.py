@@ -4,7 +4,9 @@ some rows of windows and not by the scene."""
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +19,7 @@ from geohydra import pictures
 from geohydra.prediction.dense import Tiling, check_scene, import_rasterio, whole_folder
 from geohydra.prediction.uniting import Uniter
 from geohydra.raster.windows import WindowPlan, stride_of
+from geohydra.sheet import sheet
 from geohydra.task import Detections
 from geohydra.types import PIXEL, Scene, Shape, Window
 
@@ -27,9 +30,10 @@ if TYPE_CHECKING:
     from geohydra.work import Work
 
 Found = TypeVar("Found")
+Rgb = NDArray[np.uint8]
 
 _AHEAD = 2
-_PICTURE = 800
+_PICTURE = 700
 _LIKELY = 0.5
 """The score from which on an object counts, where validation chose none for its class."""
 
@@ -53,14 +57,17 @@ def predict_objects(
 
     cuts = least_scores(classes, trained, settings)
     pixels = Measured()
-    with whole_folder(out) as folder:
+    with whole_folder(out) as folder, ThreadPoolExecutor(1, thread_name_prefix="quicklook") as pool:
+        image = pool.submit(small_picture, scene) if settings.quicklook else None
         both = partial(found_files, folder, grid=scene.grid, classes=classes)
         with both() as sure, both(name="candidates", geojson=False) as candidates:
             for found in found_objects(scene, trained, settings, progress=work.progress, pixels=pixels):
                 candidates.write(found)
                 sure.write(found.take(found.scores >= cuts[found.classes]))
-        (folder / "quicklook.png").write_bytes(objects_picture(scene, folder, classes, colors, sure.counts))
-        files = files_of(folder) | {"candidates_parquet": "candidates.parquet", "quicklook": "quicklook.png"}
+        pictured = {} if image is None else {"quicklook": "quicklook.png"}
+        if image is not None:
+            (folder / "quicklook.png").write_bytes(objects_picture(scene, image.result(), folder, classes, colors, sure.counts))
+        files = files_of(folder) | {"candidates_parquet": "candidates.parquet"} | pictured
         counts = {f"objects/{name}": int(count) for name, count in zip(classes, sure.counts, strict=True)}
     told = {f"threshold/{name}": round(float(cut), 4) for name, cut in zip(classes, cuts, strict=True)}
     return {"scene": scene.id} | {key: f"{out.name}/{name}" for key, name in files.items()} | {"pixels": pixels.count} | counts | told
@@ -117,10 +124,15 @@ def found_objects(
 
 
 def find_all(scene: Scene, trained: Trained, settings: Prediction) -> Detections:
-    """All objects of a scene at once, of any score, in its pixels."""
+    """All objects of a scene at once, of any score, in its pixels; of a frame only the part that it shows is looked at."""
+    from geohydra.raster.frames import shown
     from geohydra.vector.found import joined
 
-    return joined(list(found_objects(scene, trained, settings)))
+    extent = shown(scene)
+    if extent is None:
+        return joined(list(found_objects(scene, trained, settings)))
+    part = replace(scene, grid=scene.grid.at(extent))
+    return joined(list(found_objects(part, trained, settings))).moved(extent.row, extent.col)
 
 
 def detections_of(outputs: Any) -> list[Detections]:
@@ -174,17 +186,24 @@ def _measured(found: Detections, block: Block, top: int) -> Detections:
     return found.take(known)
 
 
-def objects_picture(
-    scene: Scene, folder: Path, classes: Sequence[str], colors: Mapping[str, str] | None, counts: NDArray[np.int64]
-) -> bytes:
-    """The scene with its objects, a colour a class, and how many there are."""
+def small_picture(scene: Scene) -> Rgb:
+    """A scene as people see it, in few pixels; of a small one each pixel is several."""
     from geohydra.raster.series import open_image
-    from geohydra.vector.found import outlines_over
 
-    shades = pictures.palette(classes, colors)
     shown = list(pictures.views(scene.bands).values())[-1]
     with open_image(scene, bands=shown) as reader:
         rgb = pictures.stretch(reader.read_overview(_PICTURE), shown)
+    zoom = max(1, _PICTURE // max(rgb.shape[:2]))
+    return np.asarray(rgb.repeat(zoom, axis=0).repeat(zoom, axis=1))
+
+
+def objects_picture(
+    scene: Scene, rgb: Rgb, folder: Path, classes: Sequence[str], colors: Mapping[str, str] | None, counts: NDArray[np.int64]
+) -> bytes:
+    """The picture of a scene with its objects over it, a colour a class, and how many there are."""
+    from geohydra.vector.found import outlines_over
+
+    shades = pictures.palette(classes, colors)
     over = outlines_over(rgb, folder / "objects.parquet", classes=classes, grid=scene.grid, colors=shades)
     legend = {f"{name} ({count})": shade for name, count, shade in zip(classes, counts.tolist(), shades, strict=True)}
-    return pictures.ground_map(over, title=scene.id, legend=legend, pixel=None)
+    return sheet([("", over)], title=scene.id, legend=legend)

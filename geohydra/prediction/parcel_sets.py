@@ -48,9 +48,7 @@ def predict_parcels(
     from geohydra.prediction.outputs import ClassMap
 
     if watch.parcels is None:
-        raise DataError(
-            scene.id, "there are no parcels to answer for", "give polygons with predict.parcels=FILE, or labels that are polygons"
-        )
+        raise without_parcels(scene)
     check_scene(scene, trained, Tiling(PIXEL, Shape(settings.window, settings.window), 0.0))
     import_rasterio()
     chances, counts = answers(scene, trained, watch, size=settings.window, work=work)
@@ -64,16 +62,31 @@ def predict_parcels(
     return row | watch.write_parcels(out, class_columns(chances, counts, question.classes, background=None))
 
 
+def without_parcels(scene: Scene) -> DataError:
+    """That there is nothing to answer for."""
+    hint = "give polygons with predict.parcels=FILE, or labels that are polygons"
+    return DataError(scene.id, "there are no parcels to answer for", hint)
+
+
 def answers(scene: Scene, trained: Trained, watch: Onlooker, *, size: int, work: Work) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Probabilities `(parcel, class)`, and how many pixels each parcel has that were measured on any date."""
+    found, counts = outputs_of(scene, trained, whole_network(trained), watch, size=size, work=work)
+    return np.asarray(found.softmax(1).double().cpu().numpy()), counts
+
+
+def outputs_of(
+    scene: Scene, trained: Trained, network: Any, watch: Onlooker, *, size: int, work: Work
+) -> tuple[torch.Tensor, NDArray[np.int64]]:
+    """What a network of sets of pixels says to each parcel `(parcel, output)`, and how many pixels of each were measured on any date."""
     import torch
 
     from geohydra.prediction.scan import series_windows
+    from geohydra.raster.series import read_times
 
-    network, parcels = _network(trained), watch.parcels
+    parcels = watch.parcels
     if parcels is None:
         raise ValueError("there are no parcels")
-    sums, counts = _Sums(network, len(parcels), len(scene.times)), np.zeros(len(parcels), np.int64)
+    sums, counts = _Sums(network, len(parcels), len(read_times(scene))), np.zeros(len(parcels), np.int64)
     fresh, days = Fresh(), None
     for window, image in series_windows(scene, trained.bands, size=size):
         work.progress(window.row, scene.grid.shape.rows, scene.id)
@@ -86,8 +99,7 @@ def answers(scene: Scene, trained: Trained, watch: Onlooker, *, size: int, work:
             counts += np.bincount(owners[image.measured[cut].ravel()[places]], minlength=len(parcels))
             sums.add(trained, Series(image.pixels[(..., *cut)], image.valid[(..., *cut)], image.times), places, owners)
     with torch.inference_mode():
-        found = sums.decided(days)
-    return np.asarray(found.softmax(1).double().cpu().numpy()), counts
+        return sums.decided(days), counts
 
 
 class _Sums:
@@ -129,7 +141,8 @@ class _Sums:
         return torch.cat([decide(tuple(value.to(self._device) for value in part)).float().cpu() for part in parts])
 
 
-def _network(trained: Trained) -> Any:
+def whole_network(trained: Trained) -> Any:
+    """The one network of a bundle. Raises ConfigError where several answer together."""
     network = getattr(trained, "network", None)
     if network is None or getattr(trained, "members", 1) > 1:
         hint = "predict with one bundle at a time, trained without train.keep_best"
@@ -153,15 +166,16 @@ def _write_map(
         for row in range(0, grid.shape.rows, _ROWS):
             window = Window(row, 0, Shape(min(_ROWS, grid.shape.rows - row), grid.shape.cols))
             places, owners = parcels.pixels(window)
-            strip = Strip(row, _laid(window, places, labels[owners], IGNORE), None)
+            strip = Strip(row, laid(window, places, labels[owners], IGNORE), None)
             if levels is not None:
-                planes = [_laid(window, places, np.where(counts[owners] > 0, level[owners], nothing), nothing) for level in levels]
+                planes = [laid(window, places, np.where(counts[owners] > 0, level[owners], nothing), nothing) for level in levels]
                 strip = Strip(row, strip.labels, np.stack(planes).astype(levels.dtype))
             writer.write(strip)
         return dict(writer.tally.row(PIXEL))
 
 
-def _laid(window: Window, places: NDArray[np.int64], values: NDArray[Any], nothing: float) -> NDArray[Any]:
+def laid(window: Window, places: NDArray[np.int64], values: NDArray[Any], nothing: float) -> NDArray[Any]:
+    """Values of pixels of a window `(row, col)` by their places in it; `nothing` elsewhere."""
     found = np.full(window.shape.size, nothing, values.dtype)
     found[places] = values
     return found.reshape(window.shape.rows, window.shape.cols)

@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 _ROWS = Shape(256, 4096)
 """Of a map, read at once."""
 
-_OURS = ("id", "class", "score", "pixels", "area_m2", "label")
+_OURS = ("id", "scene", "class", "score", "pixels", "area_m2", "label")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,8 @@ def class_columns(chances: Floats, counts: Ints, classes: Sequence[str], *, back
 
 
 def write_parcels(path: Path, parcels: Parcels, columns: Mapping[str, Any]) -> None:
-    """GeoParquet: `id` (from 1, as in the file), the columns, `area_m2`, `label` where classes are known, and what else the file tells."""
+    """GeoParquet: `id` (from 1, as in the file), the columns, `area_m2`, `label` where classes are known, and what else the file tells.
+    Ids are those of one scene; its name is among the columns."""
     import geopandas
 
     from geohydra.vector.area import pixel_area

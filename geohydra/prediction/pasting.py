@@ -6,17 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from rasterio.features import shapes
 
 from geohydra.prediction.parts import LEAST
+from geohydra.vector.outlines import trace
 
 Floats = NDArray[np.float32]
 Box = Sequence[float] | NDArray[Any]
+Mask = tuple[int, int, NDArray[np.bool_]]
+"""Where the first pixel stands, row and column, and which pixels are of the object."""
 
 INSIDE = 0.5
 """Probability from which on a pixel is of an object."""
+
+_TOGETHER = 1 << 20
+"""Pixels of masks that are traced at once, about."""
 
 
 def pasted(grid: Floats, box: Box, rows: int, cols: int) -> tuple[int, int, NDArray[np.bool_]]:
@@ -43,11 +47,47 @@ def _weights(first: int, last: int, low: float, high: float, cells: int) -> Floa
 def outline(pixels: NDArray[np.bool_], *, row: int, col: int) -> Any:
     """The largest area of connected pixels as a polygon in columns and rows, the first pixel standing at `row` and `col`; None where it
     is too small to count."""
-    found = [shapely.geometry.shape(area) for area, _ in shapes(pixels.astype(np.uint8), mask=pixels, connectivity=4)]
-    if not found:
-        return None
-    largest = max(found, key=lambda area: float(area.area))
-    return shapely.affinity.translate(largest, col, row) if largest.area >= LEAST else None
+    return outlines([(row, col, pixels)])[0]
+
+
+def outlines(masks: Sequence[Mask]) -> list[Any]:
+    """The outline of each of several; they are traced together, as each tracing has its price."""
+    found: list[Any] = []
+    some: list[Mask] = []
+    for mask in masks:
+        some.append(mask)
+        if sum(pixels.size for *_, pixels in some) > _TOGETHER:
+            found += _outlines(some)
+            some = []
+    return found + _outlines(some)
+
+
+def _outlines(masks: Sequence[Mask]) -> list[Any]:
+    if not masks:
+        return []
+    stack, tops = _stacked([pixels for *_, pixels in masks])
+    areas = trace(stack, stack > 0, 0)
+    sizes = areas.areas(np.arange(len(stack) + 1.0))
+    order = np.lexsort((-sizes, areas.values))
+    first = np.diff(areas.values[order], prepend=0) > 0
+    chosen = np.zeros(len(areas), np.bool_)
+    chosen[order[first]] = sizes[order[first]] >= LEAST
+    areas = areas.only(chosen)
+    owners = areas.values - 1
+    corners = np.array([(col, row) for row, col, _ in masks]) - np.stack([np.zeros(len(masks)), tops], axis=1)
+    moved = areas.points + np.repeat(corners[owners[areas.ring_owners]], areas.ring_sizes, axis=0)
+    found = dict(zip(owners.tolist(), areas.polygons(moved), strict=True))
+    return [found.get(place) for place in range(len(masks))]
+
+
+def _stacked(masks: Sequence[NDArray[np.bool_]]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """All masks below each other, a row between them, by their numbers from 1; and the first row of each."""
+    stops = np.cumsum([pixels.shape[0] + 1 for pixels in masks])
+    tops = np.concatenate([[0], stops[:-1]])
+    stack = np.zeros((int(stops[-1]), max(1, *(pixels.shape[1] for pixels in masks))), np.int32)
+    for number, (top, pixels) in enumerate(zip(tops.tolist(), masks, strict=True), start=1):
+        stack[top : top + pixels.shape[0], : pixels.shape[1]] = pixels * np.int32(number)
+    return stack, tops
 
 
 def painted(found: Mapping[str, Any], cuts: Sequence[float], rows: int, cols: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

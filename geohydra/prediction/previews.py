@@ -67,7 +67,13 @@ class Previews:
 
     def add(self, rgb: Rgb, told: Tracked) -> None:
         """The next frame with what is on it."""
-        drawn = self._drawn(rgb, told)
+        self._show(self._drawn(rgb, told))
+
+    def caption(self, rgb: Rgb, text: str, color: tuple[int, int, int]) -> None:
+        """The next frame with a word about all of it, in a bar of a colour; without a word as it is."""
+        self._show(_with_bar(_enlarged(rgb, _GIF_SIDE), text, color))
+
+    def _show(self, drawn: Rgb) -> None:
         self.last = drawn
         if self._done % self._every == 0:
             self._gif.append(_indexed(drawn, self._gif[0] if self._gif else None))
@@ -91,10 +97,9 @@ class Previews:
         from PIL import Image as Pillow
         from PIL import ImageDraw
 
-        zoom = max(1, _VIDEO_SIDE // max(rgb.shape[:2]))
-        picture = Pillow.fromarray(np.repeat(np.repeat(rgb, zoom, axis=0), zoom, axis=1))
+        picture = Pillow.fromarray(_enlarged(rgb, _VIDEO_SIDE))
         pen = ImageDraw.Draw(picture)
-        scale = np.array([rgb.shape[0] / self._scene.grid.shape.rows, rgb.shape[1] / self._scene.grid.shape.cols] * 2) * zoom
+        scale = np.array([picture.height / self._scene.grid.shape.rows, picture.width / self._scene.grid.shape.cols] * 2)
         tracks = told.tracks.tolist()
         self._trails = {track: self._trails.get(track, [])[-_TRAIL:] for track in tracks}
         for track, box, seen in zip(tracks, told.objects.boxes * scale, told.seen, strict=True):
@@ -119,6 +124,28 @@ class Previews:
         first, *rest = self._gif
         each = round(1000 * self._every / self._rate)
         first.save(self._folder / "preview.gif", save_all=True, append_images=rest, duration=min(max(each, 40), 1000), loop=0)
+
+
+def _enlarged(rgb: Rgb, side: int) -> Rgb:
+    """A small frame so many times as large, that what is drawn on it can be read."""
+    zoom = max(1, side // max(rgb.shape[:2]))
+    return np.repeat(np.repeat(rgb, zoom, axis=0), zoom, axis=1)
+
+
+def _with_bar(rgb: Rgb, text: str, color: tuple[int, int, int]) -> Rgb:
+    """A picture with a line of text along its lower edge."""
+    from PIL import Image as Pillow
+    from PIL import ImageDraw
+
+    if not text:
+        return rgb
+    picture = Pillow.fromarray(rgb)
+    pen, size = ImageDraw.Draw(picture), max(11, picture.height // 24)
+    top = picture.height - 2 * size
+    pen.rectangle((0, top, picture.width, picture.height), fill=color)
+    ink = (0, 0, 0) if sum(color) > 380 else (255, 255, 255)
+    pen.text((size, top + 0.4 * size), text, fill=ink, font_size=size)
+    return np.asarray(picture)
 
 
 def shade(track: int) -> tuple[int, int, int]:

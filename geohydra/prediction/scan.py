@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geohydra.chips.strips import Panel, rolling_image
 from geohydra.raster.read import gdal_env
-from geohydra.raster.series import ImageReader, Series, SeriesReader, like, open_pixels
+from geohydra.raster.series import ImageReader, Series, SeriesReader, SteppedReader, like, open_pixels
 from geohydra.raster.windows import WindowPlan
 from geohydra.task import Trained
 from geohydra.types import PIXEL, Image, Scene, Shape, Window
@@ -88,7 +88,7 @@ def series_windows(scene: Scene, bands: Sequence[str], *, size: int) -> Iterator
     """All dates of a scene, window by window from the top, from the left, without overlap."""
     shape = Shape(min(size, scene.grid.shape.rows), min(size, scene.grid.shape.cols))
     plan = WindowPlan(scene.grid.shape, shape, shape)
-    with gdal_env(), SeriesReader(scene, bands=bands) as reader:
+    with gdal_env(), open_pixels(scene, bands=bands) as reader:
         read = _once(reader, scene, plan)
         for row in plan.row_starts:
             for col in plan.col_starts:
@@ -98,9 +98,9 @@ def series_windows(scene: Scene, bands: Sequence[str], *, size: int) -> Iterator
                     yield window, image
 
 
-def _once(reader: ImageReader | SeriesReader, scene: Scene, plan: WindowPlan) -> Callable[[Window], Image | Series]:
+def _once(reader: ImageReader | SeriesReader | SteppedReader, scene: Scene, plan: WindowPlan) -> Callable[[Window], Image | Series]:
     """How windows are read: of a series by its blocks, and rows that two windows share are kept, where memory allows it."""
-    if not isinstance(reader, SeriesReader):
+    if not isinstance(reader, SeriesReader | SteppedReader):
         return reader.read
     rows = reader.block.rows
     line = len(reader.times) * len(reader.bands) * reader.dtype.itemsize * scene.grid.shape.cols

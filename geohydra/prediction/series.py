@@ -22,12 +22,14 @@ class Onlooker:
     """Watches while a scene is read, and writes afterwards what it has seen: each pixel is read once for everything."""
 
     def __init__(self, scene: Scene, bands: Sequence[str], *, parcels: str | None, folder: Path) -> None:
-        self._scene, self._bands = scene, tuple(bands)
+        from geohydra.raster.series import read_times
+
+        self._scene, self._bands, times = scene, tuple(bands), read_times(scene)
         self.parcels: Parcels | None = parcels_of(scene, parcels, folder)
-        self._sample = PixelSample(scene.grid, scene.times)
+        self._sample = PixelSample(scene.grid, times)
         self._curves: ParcelCurves | None = None
-        if self.parcels is not None and len(self.parcels) * len(scene.times) * len(bands) <= _MOST:
-            self._curves = ParcelCurves(self.parcels, bands, scene.times)
+        if self.parcels is not None and len(self.parcels) * len(times) * len(bands) <= _MOST:
+            self._curves = ParcelCurves(self.parcels, bands, times)
 
     def __call__(self, window: Window, image: Image | Series) -> None:
         """See `geohydra.prediction.scan.Watch`."""
@@ -50,7 +52,7 @@ class Onlooker:
 
         if self.parcels is None:
             return {}
-        write_parcels(out / "parcels.parquet", self.parcels, columns)
+        write_parcels(out / "parcels.parquet", self.parcels, {"scene": [self._scene.id] * len(self.parcels)} | columns)
         files = {"parcels": f"{out.name}/parcels.parquet"}
         if self._curves is not None:
             pq.write_table(pa.table(self._curves.table()), out / "parcel_curves.parquet", compression="zstd")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ class Prediction:
     Of tasks that find objects: those at least as sure as `min_score` are told, or where it is null as the `thresholds` ask; of two of one
     class that overlap by more than `nms` (intersection over union) only the surer one; `regularise` makes the outlines of instances
     right-angled, as those of buildings are. `tracker`: how objects of frames become tracks.
+    `quicklooks`: so many scenes have a picture, from first to last; null: all. One takes longer to draw than a small chip to predict.
     `parcels`: a file of polygons of which tasks of series tell class and curves, by default those of the labels. `digest` tells what
     it holds; it is filled in before planning.
     """
@@ -50,6 +52,7 @@ class Prediction:
         min_score: Annotated[float, Field(ge=0.0, le=1.0)] | None = None,
         nms: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5,
         tracker: Tracker | None = None,
+        quicklooks: Annotated[int, Field(ge=0)] | None = None,
         parcels: Annotated[str, Field(min_length=1)] | None = None,
         digest: str | None = None,  # noqa: ARG002
     ) -> None:
@@ -68,7 +71,16 @@ class Prediction:
         self.min_score = min_score
         self.nms = nms
         self.tracker = tracker or Tracker()
+        self.quicklooks = quicklooks
+        self.quicklook = quicklooks != 0
         self.parcels = parcels
+
+    def of_scene(self, place: int, count: int) -> Prediction:
+        """The same for one scene, by its place among so many: `quicklook` tells whether it has a picture."""
+        found = copy.copy(self)
+        wanted = count if self.quicklooks is None else self.quicklooks
+        found.quicklook = wanted > 0 and place % -(-count // wanted) == 0
+        return found
 
     def check(self, parts: Mapping[str, Any]) -> Iterator[ConfigError]:
         """Only answers that are probabilities or values can be averaged or be unsure; thresholds are of classes that there are."""

@@ -58,28 +58,29 @@ class Uniting:
         """Objects that nothing below this row, where the next windows begin, can change."""
         groups = _groups(len(self._waiting), np.stack(_near(self._waiting), axis=1))
         bottoms = np.array([one.outline.bounds[3] for one in self._waiting])
-        done, left = [], []
-        for members in groups:
-            if bottoms[members].max() <= row - _NEAR:
-                done += united([self._waiting[place] for place in members])
-            else:
-                left += members.tolist()
-        self._waiting = [self._waiting[place] for place in sorted(left)]
-        return done
+        done = {place: number for number, group in enumerate(groups) if bottoms[group].max() <= row - _NEAR for place in group.tolist()}
+        found = united([self._waiting[place] for place in done], [*done.values()])
+        self._waiting = [one for place, one in enumerate(self._waiting) if place not in done]
+        return found
 
 
-def united(pieces: Sequence[Piece]) -> list[Piece]:
+def united(pieces: Sequence[Piece], groups: Sequence[int] | None = None) -> list[Piece]:
     """The objects of all these pieces, the surest first. Of whole ones that are the same the surest stays, and what is cut gives way to it;
-    cut ones that are the same become one."""
-    ranked = sorted(pieces, key=lambda each: (each.cut, -each.score, *each.outline.bounds))
+    cut ones that are the same become one. Objects of a group, whose pieces meet none of another, stand together."""
+    rows = sorted(zip(pieces, groups or [0] * len(pieces), strict=True), key=lambda each: (each[0].cut, *_rank(each[0])))
+    ranked = [one for one, _ in rows]
     pairs = _same(ranked)
     gone = np.zeros(len(ranked), np.bool_)
     for first, second in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].tolist():
         gone[second] |= not ranked[first].cut and not gone[first]
-    whole = [one for place, one in enumerate(ranked) if not one.cut and not gone[place]]
-    groups = _groups(len(ranked), pairs[~gone[pairs].any(axis=1)])
-    cut = [_joined([ranked[place] for place in members]) for members in groups if ranked[members[0]].cut and not gone[members[0]]]
-    return sorted(whole + cut, key=lambda each: (-each.score, *each.outline.bounds))
+    whole = [row for place, row in enumerate(rows) if not row[0].cut and not gone[place]]
+    alike = [members for members in _groups(len(ranked), pairs[~gone[pairs].any(axis=1)]) if not gone[members[0]]]
+    cut = [(_joined([ranked[place] for place in members]), rows[members[0]][1]) for members in alike if ranked[members[0]].cut]
+    return [one for one, _ in sorted(whole + cut, key=lambda each: (each[1], *_rank(each[0])))]
+
+
+def _rank(one: Piece) -> tuple[float, ...]:
+    return (-one.score, *one.outline.bounds)
 
 
 def _same(ranked: Sequence[Piece]) -> NDArray[np.intp]:
@@ -90,10 +91,18 @@ def _same(ranked: Sequence[Piece]) -> NDArray[np.intp]:
     apart = (kinds[first] == kinds[second]) & (shapely.bounds(seen[first]) != shapely.bounds(seen[second])).any(axis=1)
     first, second = first[apart], second[apart]
     both = shapely.intersection(seen[first], seen[second])
-    one, other = shapely.intersection(shapes[first], both), shapely.intersection(shapes[second], both)
+    one, other = (_areal(shapely.intersection(shapes[places], both)) for places in (first, second))
     smaller = np.minimum(shapely.area(one), shapely.area(other))
     alike = (smaller > 0) & (shapely.area(shapely.intersection(one, other)) > SAME * smaller)
     return np.stack([first[alike], second[alike]], axis=1)
+
+
+def _areal(shapes: NDArray[Any]) -> NDArray[Any]:
+    """Without the lines and points at which an area only touches the edge: with both, GEOS finds no intersection."""
+    for place in np.flatnonzero(shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION).tolist():
+        parts = shapely.get_parts(shapely.get_parts(shapes[place]))
+        shapes[place] = shapely.multipolygons([part for part in parts if part.geom_type == "Polygon"])
+    return shapes
 
 
 def _near(pieces: Sequence[Piece]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

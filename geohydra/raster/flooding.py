@@ -50,8 +50,8 @@ def _spread(
         places, takers = near[free], np.broadcast_to(labels[front][:, None], near.shape)[free]
         if not places.size:
             break
-        order = np.argsort(-takers.astype(np.int64), kind="stable")
-        labels[places[order]] = takers[order]
+        labels[places] = np.iinfo(labels.dtype).max
+        np.minimum.at(labels, places, takers)
         last[places] = np.arange(places.size)
         front = places[last[places] == np.arange(places.size)]
         reached.append(front)

@@ -7,7 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from geohydra.errors import DataError
-from geohydra.types import Asset, Scene
+from geohydra.types import Asset, Scene, Shape, Window
+
+_OF_ALL = ("geohydra:frames", "geohydra:extents", "geohydra:labels")
+"""What is told of a sequence, and not of a frame."""
 
 
 def numbers_of(scene: Scene) -> dict[datetime, int]:
@@ -25,10 +28,20 @@ def frames_of(scene: Scene) -> list[Scene]:
     Raises DataError for a scene that has no frames.
     """
     numbers = numbers_of(scene)
+    extents = scene.properties.get("geohydra:extents") or [None] * len(numbers)
     if not numbers:
         problem = "is one image, and a video is asked for"
         raise DataError(scene.id, problem, "take source=frames with source.scene=sequence: frames of one view as one scene")
-    return [_frame(scene, time, number) for time, number in numbers.items()]
+    return [_frame(scene, time, number, extent) for (time, number), extent in zip(numbers.items(), extents, strict=True)]
+
+
+def shown(scene: Scene) -> Window | None:
+    """The part of its grid that a frame shows, where the camera moved and the sequence covers more."""
+    told = scene.properties.get("geohydra:extent")
+    if told is None:
+        return None
+    row, col, rows, cols = (int(number) for number in told)
+    return Window(row, col, Shape(rows, cols))
 
 
 def clips_of(scene: Scene, frames: int, *, step: int) -> list[Scene]:
@@ -61,12 +74,14 @@ def stacked(scene: Scene, images: int) -> Scene:
     return replace(scene, assets=tuple(found))
 
 
-def _frame(scene: Scene, time: datetime, number: int) -> Scene:
+def _frame(scene: Scene, time: datetime, number: int, extent: Sequence[int] | None) -> Scene:
     labels = scene.labels
     if labels is not None and labels.kind == "vector" and "geohydra:frames" in scene.properties:
         labels = replace(labels, where={**labels.where, "frame": number})
-    told = {key: value for key, value in scene.properties.items() if key not in ("geohydra:frames", "geohydra:labels")}
+    told = {key: value for key, value in scene.properties.items() if key not in _OF_ALL}
     told |= {"geohydra:sequence": scene.properties.get("geohydra:sequence", scene.id), "geohydra:frame": number}
+    if extent is not None:
+        told["geohydra:extent"] = list(extent)
     return replace(scene.at(time), id=f"{scene.id}_{number:06d}", labels=labels, properties=told)
 
 
@@ -75,7 +90,8 @@ def _clip(scene: Scene, frames: Sequence[tuple[datetime, int]]) -> Scene:
     assets = tuple(asset for asset in scene.assets if asset.time in times)
     masks = tuple(mask for mask in scene.masks if mask.time in times)
     numbers = [number for _, number in frames]
-    told = {**scene.properties, "geohydra:sequence": scene.properties.get("geohydra:sequence", scene.id), "geohydra:frames": numbers}
+    kept = {key: value for key, value in scene.properties.items() if key != "geohydra:extents"}
+    told = {**kept, "geohydra:sequence": scene.properties.get("geohydra:sequence", scene.id), "geohydra:frames": numbers}
     return replace(scene, id=f"{scene.id}_{numbers[0]:06d}", assets=assets, masks=masks, time=frames[0][0], properties=told)
 
 

@@ -17,6 +17,7 @@ from geohydra.raster.composites import check_composite, scored_bands
 from geohydra.raster.composites import composite as composite
 from geohydra.raster.read import SceneReader
 from geohydra.raster.stacks import Stacks
+from geohydra.raster.steps import check_steps, step_times, stepped
 from geohydra.types import Asset, Grid, Image, MaskAsset, Scene, Shape, Window
 
 OPEN_FILES = 64
@@ -43,16 +44,25 @@ class ImageReader(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def open_pixels(scene: Scene, *, bands: Sequence[str] | None = None, open_files: int = OPEN_FILES) -> ImageReader | SeriesReader:
-    """A reader of what a task learns from: of all acquisitions where the scene is a series, else of its one image."""
+def open_pixels(
+    scene: Scene, *, bands: Sequence[str] | None = None, open_files: int = OPEN_FILES
+) -> ImageReader | SeriesReader | SteppedReader:
+    """A reader of what a task learns from: of all acquisitions (or steps) where the scene is a series, else of its one image."""
+    if scene.series and scene.steps is not None:
+        return SteppedReader(scene, bands=bands, open_files=open_files)
     if scene.series:
         return SeriesReader(scene, bands=bands, open_files=open_files)
     return open_image(scene, bands=bands, open_files=open_files)
 
 
-def like(reader: ImageReader | SeriesReader) -> Callable[[NDArray[Any], NDArray[np.bool_]], Image | Series]:
+def read_times(scene: Scene) -> tuple[datetime, ...]:
+    """The times of a series as it is read: those of its acquisitions, or of its steps."""
+    return scene.times if scene.steps is None else step_times(scene.times, scene.steps)
+
+
+def like(reader: ImageReader | SeriesReader | SteppedReader) -> Callable[[NDArray[Any], NDArray[np.bool_]], Image | Series]:
     """Makes of pixels and validity what a reader gives."""
-    return partial(Series, times=reader.times) if isinstance(reader, SeriesReader) else Image
+    return partial(Series, times=reader.times) if isinstance(reader, SeriesReader | SteppedReader) else Image
 
 
 def open_image(scene: Scene, *, bands: Sequence[str] | None = None, open_files: int = OPEN_FILES) -> ImageReader:
@@ -143,6 +153,48 @@ class SeriesReader:
             pixels[:, others] = still.pixels
             valid &= still.valid
         return Series(pixels, valid, self.times)
+
+
+class SteppedReader:
+    """Reads a series by its `steps`: it can be used like a `SeriesReader`, with a time for each step."""
+
+    def __init__(self, scene: Scene, *, bands: Sequence[str] | None = None, open_files: int = OPEN_FILES) -> None:
+        if scene.steps is None:
+            raise ValueError(f"{scene.id} has no steps")
+        self.scene, self._steps = scene, scene.steps
+        self.bands = tuple(bands) if bands is not None else scene.bands
+        check_steps(self._steps, scene.bands, where=f"the steps of {scene.id}")
+        self._all = tuple(dict.fromkeys((*self.bands, *scored_bands(self._steps.how))))
+        self._series = SeriesReader(scene, bands=self._all, open_files=open_files)
+        self.times = step_times(self._series.times, self._steps)
+        self.dtype = self._series.dtype
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        self._series.close()
+
+    @property
+    def block(self) -> Shape:
+        """The shape of the blocks in which the first file is stored."""
+        return self._series.block
+
+    def read(self, window: Window) -> Series:
+        """All steps of a window."""
+        return self._stepped(self._series.read(window))
+
+    def read_overview(self, max_size: int) -> Series:
+        """All steps of the whole scene, decimated."""
+        return self._stepped(self._series.read_overview(max_size))
+
+    def _stepped(self, series: Series) -> Series:
+        found = stepped(series, self._steps, bands=self._all)
+        return Series(found.pixels[:, : len(self.bands)], found.valid, found.times)
 
 
 class CompositeReader:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geohydra.build import build
+from geohydra.types import Image, Series
 
 if TYPE_CHECKING:
     from geohydra.bundle import TrainedModel
@@ -16,37 +19,70 @@ if TYPE_CHECKING:
 _AT_ONCE = 4
 
 
+Given = Mapping[str, NDArray[Any]] | NDArray[Any]
+
+
 class Segmenter:
     """Class ids for images of any size; of tasks of several labels or of numbers, what their maps hold."""
 
     def __init__(self, trained: TrainedModel) -> None:
-        from geohydra.prediction.decision import Deciding, Decision
+        from geohydra.prediction.served import served
 
         self.trained = trained
-        answers = getattr(build(trained.details["task"], where="task"), "answers", None)
-        self._decision: Deciding = answers().decision(trained.thresholds) if answers else Decision(trained.classes, trained.thresholds)
+        task, model = (build(trained.details[key], where=key) for key in ("task", "model"))
+        self._form = served(task, model, classes=trained.classes, thresholds=trained.thresholds)
 
-    def predict(self, model_input: NDArray[np.float32], params: dict[str, Any] | None = None) -> NDArray[Any]:  # noqa: ARG002
-        """Class ids `(n, row, col)`, or 0 and 1 `(n, class, row, col)`, of pixels `(n, band, row, col)` in the units of the source.
+    def predict(self, model_input: Given, params: dict[str, Any] | None = None) -> NDArray[Any]:  # noqa: ARG002
+        """Class ids `(n, row, col)` of pixels `(n, band, row, col)` in the units of the source; where several labels may be true, 0 and 1
+        `(n, class, row, col)`; numbers where these are learnt. A model of whole images or clips answers `(n)` or `(n, class)`, one of
+        coarse cells with a row and a column for each cell. A model of many dates is given `pixels` `(n, time, band, row, col)`
+        and `days` `(n, time)`, since 1970-01-01.
 
-        A pixel that is not a finite number in some band was not measured: it gets 255, or NaN where answers are numbers.
+        A pixel that is not a finite number in some band was not measured. Where nothing was, answers are 255, or NaN where they are
+        numbers.
         """
-        starts = range(0, len(model_input), _AT_ONCE)
-        parts = [self._labels(model_input[start : start + _AT_ONCE]) for start in starts]
-        return np.concatenate(parts) if parts else np.empty((0, *model_input.shape[2:]), self._decision.dtype)
+        pixels, days = (model_input["pixels"], model_input["days"]) if isinstance(model_input, Mapping) else (model_input, None)
+        starts = range(0, len(pixels), _AT_ONCE)
+        parts = [self._labels(pixels[at : at + _AT_ONCE], None if days is None else days[at : at + _AT_ONCE]) for at in starts]
+        return (
+            np.concatenate(parts) if parts else np.empty((0, *(max(0, side) for side in self._form.shape[1:])), self._form.decision.dtype)
+        )
 
-    def _labels(self, pixels: NDArray[np.float32]) -> NDArray[Any]:
+    def _labels(self, pixels: NDArray[np.float32], days: NDArray[Any] | None) -> NDArray[Any]:
         import torch
 
-        from geohydra.types import Image
+        valid = np.asarray(np.isfinite(pixels).all(axis=-3))
+        ready = np.stack([self.trained.normalise(one) for one in _images(pixels, valid, days)])
+        outputs = self.trained.infer(torch.from_numpy(_padded(ready, self.trained.stride) if not self._form.whole else ready))
+        measured = valid if days is None else np.asarray(valid.any(axis=1))
+        if self._form.whole:
+            labels, known = self._form.decision.labels(outputs[:, :, None, None])[..., 0, 0], np.asarray(measured.any(axis=(1, 2)))
+        else:
+            known = _cells(measured, self._form.cell)
+            labels = self._form.decision.labels(outputs[..., : known.shape[1], : known.shape[2]])
+        known = known if labels.ndim == known.ndim else known[:, None]
+        return np.where(known, labels, np.asarray(self._form.decision.unknown, labels.dtype))
 
-        valid = np.asarray(np.isfinite(pixels).all(axis=1))
-        ready = np.stack([self.trained.normalise(Image(image, known)) for image, known in zip(pixels, valid, strict=True)])
-        rows, cols = valid.shape[1:]
-        outputs = self.trained.infer(torch.from_numpy(_padded(ready, self.trained.stride)))
-        labels = self._decision.labels(outputs[..., :rows, :cols])
-        known = valid if labels.ndim == 3 else valid[:, None]
-        return np.where(known, labels, np.asarray(self._decision.unknown, labels.dtype))
+
+def _images(pixels: NDArray[np.float32], valid: NDArray[np.bool_], days: NDArray[Any] | None) -> Iterator[Image | Series]:
+    """Images, or series where days are told; these in the order of time."""
+    if days is None:
+        yield from (Image(image, known) for image, known in zip(pixels, valid, strict=True))
+        return
+    start = datetime(1970, 1, 1, tzinfo=UTC)
+    for image, known, when in zip(pixels, valid, days, strict=True):
+        order = np.argsort(when, kind="stable")
+        yield Series(image[order], known[order], tuple(start + timedelta(days=int(day)) for day in when[order]))
+
+
+def _cells(measured: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+    """Cells of so many pixels on a side in which anything was measured; those at the edges may be cut off."""
+    if side == 1:
+        return measured
+    rows, cols = (-length % side for length in measured.shape[1:])
+    whole = np.pad(measured, ((0, 0), (0, rows), (0, cols)))
+    shape = len(whole), whole.shape[1] // side, side, whole.shape[2] // side, side
+    return np.asarray(whole.reshape(shape).any(axis=(2, 4)))
 
 
 def _padded(pixels: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
@@ -75,7 +111,6 @@ class ObjectFinder:
         import torch
 
         from geohydra.prediction.objects import detections_of
-        from geohydra.types import Image
 
         ready = self.trained.normalise(Image(pixels, np.asarray(np.isfinite(pixels).all(axis=0))))
         outputs = self.trained.infer(torch.from_numpy(_padded(ready[None], self.trained.stride)))

@@ -11,6 +11,7 @@ from typing import Any
 
 from geohydra import storage
 from geohydra.errors import DataError, GeohydraError, Problems
+from geohydra.source import Share, everything
 from geohydra.sources.chipset_formats import ChipLabels, Layout, Told
 from geohydra.sources.chipset_tables import ImageNames
 from geohydra.sources.class_names import ClassNames
@@ -72,13 +73,13 @@ class ChipScenes:
     def __init__(self, patterns: Sequence[str], reading: Reading, layout: Layout | None, names: ClassNames, splits: SplitRule) -> None:
         self._patterns, self._reading, self._layout, self._names, self._splits = patterns, reading, layout, names, splits
 
-    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Progress) -> Iterator[Scene]:
+    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Progress, share: Share = everything) -> Iterator[Scene]:
         """Raises all that is wrong at once, before the first scene."""
         chips, errors, notes, told = self._gathered(lock, progress)
         if errors:
             raise errors[0] if len(errors) == 1 else Problems(errors)
         (folder / "notes.txt").write_text("".join(f"{note}\n" for note in notes), encoding="utf-8")
-        for chip in chips:
+        for chip in share(chips):
             yield _written(chip, told.values, folder)
 
     def inspect(self, lock: Sequence[LockEntry]) -> Inspection:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from geohydra import storage
 from geohydra.errors import ConfigError
+from geohydra.source import Share, everything
 from geohydra.sources.chipset_formats import Layout
 from geohydra.sources.inspection import Inspection
 from geohydra.sources.rules import compiled
@@ -93,9 +94,11 @@ class Chips:
         """Every header and all labels, but no pixel."""
         return self._scenes().inspect(lock)
 
-    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None]) -> Iterator[Scene]:
+    def scenes(
+        self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None], share: Share = everything
+    ) -> Iterator[Scene]:
         """Scenes with their labels; what was left out is told in `notes.txt`, a sentence a line."""
-        yield from self._scenes().scenes(lock, folder, progress)
+        yield from self._scenes().scenes(lock, folder, progress, share)
 
     def _scenes(self) -> ChipScenes:
         from geohydra.sources.chipset_scenes import ChipScenes, SplitRule

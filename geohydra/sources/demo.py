@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from geohydra.source import Share, everything
 from geohydra.sources.inspection import Inspection
 from geohydra.types import Asset, Grid, LabelAsset, LockEntry, Scene, Shape
 
@@ -83,9 +84,10 @@ class Demo:
         lock: Sequence[LockEntry],  # noqa: ARG002 (it stands on no file)
         folder: Path,
         progress: Callable[[int, int, str], None],
+        share: Share = everything,
     ) -> Iterator[Scene]:
         """Make every scene, with its labels as GeoJSON (to look at) and as GeoParquet."""
-        for number, name in enumerate(self.names):
+        for number, name in share(list(enumerate(self.names))):
             progress(number, self._count, name)
             yield self._scene(number, name, folder)
         progress(self._count, self._count, "")

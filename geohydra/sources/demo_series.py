@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from geohydra.source import Share, everything
 from geohydra.sources.demo import Demo
 from geohydra.sources.inspection import Inspection
 from geohydra.types import Asset, LabelAsset, LockEntry, Scene
@@ -72,14 +73,15 @@ class DemoSeries:
         lock: Sequence[LockEntry],  # noqa: ARG002 (it stands on no file)
         folder: Path,
         progress: Callable[[int, int, str], None],
+        share: Share = everything,
     ) -> Iterator[Scene]:
         """Make every scene: a file for each date, and the labels as GeoJSON (to look at) and as GeoParquet."""
         names = self._demo.names
-        for number, name in enumerate(names):
-            for at, year in enumerate(self._years):
-                progress(number * len(self._years) + at, len(names) * len(self._years), f"{name}-{year}")
-                yield self._scene(number, name, year, folder)
-        progress(len(names) * len(self._years), len(names) * len(self._years), "")
+        every = [(number, name, year) for number, name in enumerate(names) for year in self._years]
+        for place, (number, name, year) in share(list(enumerate(every))):
+            progress(place, len(every), f"{name}-{year}")
+            yield self._scene(number, name, year, folder)
+        progress(len(every), len(every), "")
 
     def _scene(self, number: int, name: str, year: int, folder: Path) -> Scene:
         import numpy as np

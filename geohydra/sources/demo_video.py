@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from geohydra.source import Share, everything
 from geohydra.sources.demo import Demo
 from geohydra.sources.inspection import Inspection
 from geohydra.types import Asset, Grid, LabelAsset, LockEntry, Scene, Shape
@@ -85,9 +86,10 @@ class DemoVideo:
         lock: Sequence[LockEntry],  # noqa: ARG002 (it stands on no file)
         folder: Path,
         progress: Callable[[int, int, str], None],
+        share: Share = everything,
     ) -> Iterator[Scene]:
         """Make every sequence, with the vehicles of all its frames as GeoParquet."""
-        for number, name in enumerate(self.names):
+        for number, name in share(list(enumerate(self.names))):
             progress(number, len(self.names), name)
             yield self._scene(number, name, folder)
         progress(len(self.names), len(self.names), "")

@@ -13,6 +13,7 @@ from geohydra.build import near
 from geohydra.errors import ConfigError
 from geohydra.raster.clouds import CloudMask
 from geohydra.raster.composites import check_composite
+from geohydra.source import Share, everything
 from geohydra.sources.grids import TargetGrid
 from geohydra.sources.inspection import Inspection
 from geohydra.sources.label_rules import Case, Metres, Names, label_rules, several
@@ -149,9 +150,11 @@ class Files:
         """The same, told of while it goes on."""
         return self._gathering().inspect(lock, progress)
 
-    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None]) -> Iterator[Scene]:
+    def scenes(
+        self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None], share: Share = everything
+    ) -> Iterator[Scene]:
         """Scenes with `labels/<scene>.parquet`; what was mended or left out is told in `notes.txt`, a sentence a line."""
-        yield from self._gathering().scenes(lock, folder, progress)
+        yield from self._gathering().scenes(lock, folder, progress, share)
 
     def _gathering(self) -> Gathering:
         from geohydra.sources.gathering import Gathering

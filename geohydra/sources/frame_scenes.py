@@ -6,25 +6,30 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
 from geohydra.errors import DataError, GeohydraError, Problems
+from geohydra.source import Share, everything
 from geohydra.sources.class_names import ClassNames
 from geohydra.sources.frame_files import FrameFile, sequences, tracks_of, video_names
 from geohydra.sources.inspection import Inspection
 from geohydra.sources.marks import Marks, box, moved, on_grid, usable, write_marks
 from geohydra.sources.placing import Placement, around, placed, read_placement
+from geohydra.sources.sequence_classes import classes_of_sequences
 from geohydra.sources.single import Reading, scenes_of
 from geohydra.sources.summary import described
 from geohydra.sources.tracks import TrackBox, read_tracks
 from geohydra.sources.video import BANDS, decode, probe_video
-from geohydra.types import Grid, LockEntry, Scene
+from geohydra.types import Grid, LabelAsset, LockEntry, Scene, Shape, Window
 
 Progress = Callable[[int, int, str], None]
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _PIXELS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_CLOSE = 1e-6
+"""Of a pixel: what lies nearer to an edge lies on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,41 +64,42 @@ class FrameScenes:
         whole: bool,
         video: bool,
         placement: str | None,
+        kinds: str | None = None,
     ) -> None:
         self._rule, self._clock, self._bands, self._names = rule, clock, bands, names
-        self._whole, self._video, self._placement = whole, video, placement
+        self._whole, self._video, self._placement, self._kinds = whole, video, placement, kinds
 
-    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Progress) -> Iterator[Scene]:
+    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Progress, share: Share = everything) -> Iterator[Scene]:
         """Scenes with their labels written below a folder. Raises all that is wrong at once, before the first scene."""
         notes: list[str] = []
-        boxes = self._boxes(lock)
-        by_sequence = self._decoded(lock, folder, progress) if self._video else self._frames(lock, progress)
-        for name, frames in by_sequence.items():
+        boxes, kinds = self._boxes(lock), self._classes(lock)
+        by_sequence = self._decoded(lock, folder, progress, share) if self._video else share(list(self._frames(lock, progress).items()))
+        for name, frames in by_sequence:
             theirs = boxes.get(name)
             kept = [self._placed(frame, folder) for frame in frames]
             if self._whole:
-                yield self._sequence(name, kept, theirs, folder, notes)
+                yield _of_class(self._sequence(name, kept, theirs, folder, notes), kinds.get(name))
             else:
-                yield from (self._single(frame, theirs, folder, notes) for frame in kept)
+                yield from (_of_class(self._single(frame, theirs, folder, notes), kinds.get(name)) for frame in kept)
         notes += self._names.notes()
         (folder / "notes.txt").write_text("".join(f"{note}\n" for note in notes), encoding="utf-8")
 
     def inspect(self, lock: Sequence[LockEntry]) -> Inspection:
         """What is there and what is wrong, without writing anything."""
         try:
-            boxes = self._boxes(lock)
+            boxes, kinds = self._boxes(lock), self._classes(lock)
             if self._video:
-                return Inspection(self._video_rows(lock), [], self._names.notes(), frozenset(self._names.seen), BANDS)
+                return Inspection(self._video_rows(lock, kinds), [], self._names.notes(), frozenset(self._names.seen), BANDS)
             frames = self._looked_at(lock)
         except Problems as found:
             return Inspection(errors=list(found.errors))
         except GeohydraError as error:
             return Inspection(errors=[error])
-        rows = [_frame_row(frame, boxes) for frame in frames]
+        rows = [_frame_row(frame, boxes) | _class_cell(kinds.get(frame.sequence)) for frame in frames]
         scenes = tuple(frame.scene for frame in frames)
         features = {frame.scene.id: _features(frame, boxes[frame.sequence]) for frame in frames if frame.sequence in boxes}
         told = self._names.notes(), frozenset(self._names.seen), scenes[0].bands if scenes else (), scenes, features
-        return Inspection(_whole_rows(rows, boxes) if self._whole else rows, [], *told)
+        return Inspection(_whole_rows(rows, boxes, kinds) if self._whole else rows, [], *told)
 
     def _boxes(self, lock: Sequence[LockEntry]) -> dict[str, list[tuple[TrackBox, str]]]:
         """The boxes of each sequence that has tracks, with the names of their classes."""
@@ -104,6 +110,12 @@ class FrameScenes:
             named = ((one, self._names.of(one.name, where=uri)) for one in read_tracks(uri))
             found[name] = [(one, kind) for one, kind in named if kind is not None]
         return found
+
+    def _classes(self, lock: Sequence[LockEntry]) -> dict[str, str | None]:
+        """The class of each sequence, where these have classes as a whole."""
+        if self._kinds is None:
+            return {}
+        return classes_of_sequences(_uris(lock, "image"), self._rule, self._kinds, self._names, video=self._video)
 
     def _frames(self, lock: Sequence[LockEntry], progress: Progress) -> dict[str, list[Frame]]:
         found = {name: files[:: self._clock.every] for name, files in sequences(_uris(lock, "image"), self._rule).items()}
@@ -132,10 +144,10 @@ class FrameScenes:
             told["geohydra:seconds"] = round(seconds, 6)
         return Frame(replace(scene, time=moment, properties=told), name, number, seconds)
 
-    def _decoded(self, lock: Sequence[LockEntry], folder: Path, progress: Progress) -> dict[str, list[Frame]]:
-        by_sequence: dict[str, list[Frame]] = {}
+    def _decoded(self, lock: Sequence[LockEntry], folder: Path, progress: Progress, share: Share) -> Iterator[tuple[str, list[Frame]]]:
+        """The frames of one video after the other."""
         names = video_names(_uris(lock, "image"), self._rule)
-        for place, (uri, name) in enumerate(names.items()):
+        for place, (uri, name) in share(list(enumerate(names.items()))):
             progress(place, len(names), name)
             written = list(decode(uri, folder / "frames" / name, every=self._clock.every))
             if not written:
@@ -146,8 +158,7 @@ class FrameScenes:
                 raise errors[0]
             rate = self._clock.fps
             pairs = [(scene, one) for scene, one in zip(scenes, written, strict=True) if scene is not None]
-            by_sequence[name] = [self._told(scene, name, one[0], one[0] / rate if rate else one[1], None) for scene, one in pairs]
-        return by_sequence
+            yield name, [self._told(scene, name, one[0], one[0] / rate if rate else one[1], None) for scene, one in pairs]
 
     def _placed(self, frame: Frame, folder: Path) -> Frame:
         if self._placement is None:
@@ -168,6 +179,8 @@ class FrameScenes:
         times = [frame.scene.time or _LONG_AGO + timedelta(seconds=_second(frame)) for frame in frames]
         assets = tuple(replace(frame.scene.assets[0], time=time) for frame, time in zip(frames, times, strict=True))
         told: dict[str, Any] = {"geohydra:sequence": name, "geohydra:frames": [frame.number for frame in frames], "geohydra:dated": dated}
+        if grid != first.grid:
+            told["geohydra:extents"] = [_extent(frame.scene.grid, grid) for frame in frames]
         scene = Scene(name, grid, assets, time=first.time, properties=told)
         if boxes is None:
             return scene
@@ -182,14 +195,14 @@ class FrameScenes:
             return frames
         return [_on_ground(frame, place) for frame in frames]
 
-    def _video_rows(self, lock: Sequence[LockEntry]) -> list[dict[str, str]]:
+    def _video_rows(self, lock: Sequence[LockEntry], kinds: Mapping[str, str | None]) -> list[dict[str, str]]:
         rows = []
         for uri, name in video_names(_uris(lock, "image"), self._rule).items():
             header = probe_video(uri)
             scene = Scene(name, Grid("", _PIXELS, header.shape), ())
             told = {**described(scene), "bands": ", ".join(BANDS), "dtype": "uint8", "nodata": "none"}
             frames = {"frames": f"{header.frames} at {header.fps:g} a second", "verdict": "good"}
-            rows.append(told | frames)
+            rows.append(told | frames | _class_cell(kinds.get(name)))
         return rows
 
 
@@ -205,6 +218,16 @@ def _common(name: str, frames: Sequence[Frame]) -> Grid:
     return first.grid if len(set(grids)) == 1 else around(grids)
 
 
+def _extent(grid: Grid, whole: Grid) -> list[int]:
+    """Row, column, rows and columns of the part of a larger grid that a frame shows, a pixel more rather than less."""
+    left, bottom, right, top = grid.bounds
+    (high, wide), (west, _, _, north) = whole.resolution, whole.bounds
+    row, row_stop = floor((north - top) / high + _CLOSE), ceil((north - bottom) / high - _CLOSE)
+    col, col_stop = floor((left - west) / wide + _CLOSE), ceil((right - west) / wide - _CLOSE)
+    part = Window(row, col, Shape(row_stop - row, col_stop - col)).clip(whole.shape)
+    return [row, col, 0, 0] if part is None else [part.row, part.col, part.shape.rows, part.shape.cols]
+
+
 def _on_ground(frame: Frame, place: Placement) -> Frame:
     return replace(frame, scene=replace(frame.scene, grid=_place_of(frame, place).grid(frame.scene.grid.shape)))
 
@@ -213,6 +236,18 @@ def _frame_row(frame: Frame, boxes: Mapping[str, list[tuple[TrackBox, str]]]) ->
     theirs = [kind for one, kind in boxes[frame.sequence] if one.frame == frame.number] if frame.sequence in boxes else None
     told = {"sequence": frame.sequence, "frame": str(frame.number), "labels": _counted(theirs), "verdict": "good"}
     return described(frame.scene) | told
+
+
+def _class_cell(kind: str | None) -> dict[str, str]:
+    return {"labels": kind} if kind is not None else {}
+
+
+def _of_class(scene: Scene, kind: str | None) -> Scene:
+    """The scene as one of a class, where it has one."""
+    if kind is None:
+        return scene
+    labels = LabelAsset(scene.assets[0].uri, "whole", classes=(kind,))
+    return replace(scene, labels=labels, properties={**scene.properties, "geohydra:labels": {kind: 1}})
 
 
 def _place_of(frame: Frame, placement: Placement) -> Placement:
@@ -259,13 +294,15 @@ def _counted(kinds: Sequence[str] | None) -> str:
     return ", ".join(f"{name} {kinds.count(name)}" for name in sorted(set(kinds))) or "nothing there"
 
 
-def _whole_rows(rows: Sequence[dict[str, str]], boxes: Mapping[str, list[tuple[TrackBox, str]]]) -> list[dict[str, str]]:
+def _whole_rows(
+    rows: Sequence[dict[str, str]], boxes: Mapping[str, list[tuple[TrackBox, str]]], kinds: Mapping[str, str | None]
+) -> list[dict[str, str]]:
     """A row a sequence, from those of its frames."""
     found: dict[str, dict[str, str]] = {}
     for row in rows:
         name = row["sequence"]
         theirs = [kind for _, kind in boxes[name]] if name in boxes else None
-        found.setdefault(name, {**row, "scene": name, "frame": "", "labels": _counted(theirs)})
+        found.setdefault(name, {**row, "scene": name, "frame": "", "labels": _counted(theirs)} | _class_cell(kinds.get(name)))
     for name, row in found.items():
         numbers = [one["frame"] for one in rows if one["sequence"] == name]
         row["frame"] = f"{numbers[0]} to {numbers[-1]} ({len(numbers)})"

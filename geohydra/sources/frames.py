@@ -11,9 +11,11 @@ from pydantic import Field
 
 from geohydra import storage
 from geohydra.errors import ConfigError
+from geohydra.source import Share, everything
 from geohydra.sources.inspection import Inspection
 from geohydra.sources.label_rules import several
 from geohydra.sources.rules import compiled
+from geohydra.sources.sequence_classes import FOLDERS
 from geohydra.types import LockEntry, Scene
 
 if TYPE_CHECKING:
@@ -38,6 +40,10 @@ class Frames:
     `class_mapping` translates their classes (null leaves out, `*` is every other); `classes` are the names that may come out;
     one name alone is the class of boxes that tell none.
 
+    `sequence_classes`: what happens in each sequence as a whole: "folders" (a video, or the folder of the frames, lies in a folder of the
+    class's name; a group `class` in the rule tells it otherwise), or a CSV table with the columns sequence and class. They are
+    translated and checked as those of tracks are.
+
     `placement`: a JSON file with the CRS and the transform of each frame: {crs, frames: [{frame, transform: [a, b, c, d, e, f]}]}. A
     sequence whose camera moves is then one scene on a grid that holds all its frames, at their median resolution; each is
     warped onto it when it is read.
@@ -58,6 +64,7 @@ class Frames:
         class_mapping: dict[str, str | None] | None = None,
         classes: Names | None = None,
         placement: str | None = None,
+        sequence_classes: Annotated[str, Field(min_length=1)] | None = None,
     ) -> None:
         self._images, self._video, self._tracks = several(images), several(video), several(tracks)
         self._rule = compiled(sequence, group="sequence", example=r"(?P<sequence>[^/]+)/img/(?P<frame>\d+)")
@@ -66,7 +73,9 @@ class Frames:
         self._bands: list[str] | None = bands
         self._mapping = class_mapping
         self._classes = tuple(classes) if classes else None
-        self._placement = placement
+        self._placement, self._kinds = placement, sequence_classes
+        if sequence_classes and self._tracks:
+            raise ConfigError("sequence_classes", "are of whole sequences, tracks of what is in them", "leave one of both out")
         if bool(self._images) == bool(self._video):
             raise ConfigError("images", "either images or a video is needed", "such as source.images='frames/*.jpg'")
         if placement and self._video:
@@ -86,16 +95,19 @@ class Frames:
         """One listing a pattern."""
         images = [entry for pattern in (*self._images, *self._video) for entry in storage.list_files(pattern)]
         tracks = [entry for pattern in self._tracks for entry in storage.list_files(pattern, role="label")]
-        placement = storage.list_files(self._placement, role="sidecar") if self._placement else []
-        return tuple({entry.uri: entry for entry in [*images, *tracks, *placement]}.values())
+        table = None if self._kinds == FOLDERS else self._kinds
+        beside = [entry for uri in (self._placement, table) if uri for entry in storage.list_files(uri, role="sidecar")]
+        return tuple({entry.uri: entry for entry in [*images, *tracks, *beside]}.values())
 
     def inspect(self, lock: Sequence[LockEntry]) -> Inspection:
         """Every header, the first frame of a video, and all tracks."""
         return self._scenes().inspect(lock)
 
-    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None]) -> Iterator[Scene]:
+    def scenes(
+        self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None], share: Share = everything
+    ) -> Iterator[Scene]:
         """Scenes with the properties `geohydra:sequence`, `geohydra:frame` and `geohydra:seconds` (since the first frame), in order."""
-        yield from self._scenes().scenes(lock, folder, progress)
+        yield from self._scenes().scenes(lock, folder, progress, share)
 
     def _scenes(self) -> FrameScenes:
         from geohydra.sources.class_names import ClassNames
@@ -103,7 +115,13 @@ class Frames:
 
         clock = Clock(self._fps, self._start, self._every)
         names = ClassNames(self._mapping, self._classes)
-        return FrameScenes(self._rule, clock, self._bands, names, whole=self._whole, video=bool(self._video), placement=self._placement)
+        return FrameScenes(
+            *(self._rule, clock, self._bands, names),
+            whole=self._whole,
+            video=bool(self._video),
+            placement=self._placement,
+            kinds=self._kinds,
+        )
 
 
 def _moment(text: str | None) -> datetime | None:

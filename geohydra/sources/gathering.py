@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from geohydra.errors import DataError, GeohydraError
+from geohydra.source import Share, everything
 from geohydra.sources.examination import covered, duplicates, told
 from geohydra.sources.findings import Findings, Progress, in_parallel, unheard
 from geohydra.sources.grids import TargetGrid
@@ -43,7 +44,7 @@ class Gathering:
         self._grid = grid or TargetGrid()
         self._mosaic = mosaic
 
-    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Progress) -> Iterator[Scene]:
+    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Progress, share: Share = everything) -> Iterator[Scene]:
         """Scenes with their labels written below a folder. Raises all that is wrong at once, before the first scene."""
         found = Findings()
         drafts = self._on_target(self._drafts(lock, found, progress), found)
@@ -54,7 +55,7 @@ class Gathering:
         found.settle()
         (folder / "notes.txt").write_text("".join(f"{note}\n" for note in found.notes), encoding="utf-8")
         labelling = Labelling(self._label_rules, lock)
-        for one in labelled:
+        for one in share(labelled):
             scene = labelling.written(one, folder)
             yield self._header_rules.clouds.written(scene, folder) if self._header_rules.clouds else scene
 

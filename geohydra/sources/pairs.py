@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from geohydra.errors import ConfigError, DataError, GeohydraError
+from geohydra.source import Share, everything
 from geohydra.sources.files import Files
 from geohydra.sources.inspection import Inspection
 from geohydra.sources.rules import compiled
@@ -97,13 +98,15 @@ class Pairs:
         bad = [_with_after(row, "") for row in other.rows if row.get("verdict") != "good"]
         return replace(found, rows=[*rows, *bad], errors=errors, warnings=[*found.warnings, *other.warnings])
 
-    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None]) -> Iterator[Scene]:
+    def scenes(
+        self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None], share: Share = everything
+    ) -> Iterator[Scene]:
         """On the grid of the image before. Raises DataError for an image that finds no other."""
         partners = self._partners(lock)
         beside = folder / "after"
         beside.mkdir(parents=True, exist_ok=True)
         after = {scene.assets[0].uri: scene for scene in self._after.scenes(_second(lock), beside, progress)}
-        for scene in self._before.scenes(_first(lock), folder, progress):
+        for scene in self._before.scenes(_first(lock), folder, progress, share):
             other = after.get(partners[scene.id])
             if other is None:
                 raise DataError(partners[scene.id], f"cannot go with {scene.id}: it holds nothing but nodata", "leave both out")

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from geohydra import storage
 from geohydra.errors import DataError, GeohydraError, Problems
+from geohydra.source import Share, everything
 from geohydra.sources.inspection import Inspection
 from geohydra.types import Asset, Grid, LabelAsset, LockEntry, Scene, Shape
 
@@ -80,7 +81,9 @@ class Pastis:
             errors.append(error)
         return Inspection(rows, errors, classes=frozenset(_CLASSES), bands=_BANDS)
 
-    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None]) -> Iterator[Scene]:
+    def scenes(
+        self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None], share: Share = everything
+    ) -> Iterator[Scene]:
         """Write a small file (VRT) for each array that tells where its numbers and its place are."""
         from geohydra.raster.arrays import write_description
 
@@ -88,7 +91,7 @@ class Pastis:
         errors = [scene for _, scene in found if isinstance(scene, GeohydraError)]
         if errors:
             raise errors[0] if len(errors) == 1 else Problems(errors)
-        for place, (label, scene) in enumerate(found):
+        for place, (label, scene) in share(list(enumerate(found))):
             if isinstance(scene, Scene):
                 progress(place, len(found), scene.id)
                 image = write_description(folder / "images" / f"{scene.id}.vrt", Path(scene.assets[0].uri), scene.grid)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from geohydra import storage
 from geohydra.errors import ConfigError, DataError
-from geohydra.source import Source
+from geohydra.source import Share, Source, everything, scenes_of
 from geohydra.sources.inspection import Inspection, inspect
 from geohydra.types import LockEntry, Scene
 
@@ -44,6 +44,8 @@ class Recipe:
         """What the source within tells."""
         return inspect(self._of, lock)
 
-    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None]) -> Iterator[Scene]:
+    def scenes(
+        self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None], share: Share = everything
+    ) -> Iterator[Scene]:
         """Those of the source within."""
-        yield from self._of.scenes(lock, folder, progress)
+        yield from scenes_of(self._of, lock, folder, progress, share)

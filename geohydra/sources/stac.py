@@ -14,6 +14,7 @@ from geohydra.build import near
 from geohydra.errors import ConfigError, GeohydraError, Problems
 from geohydra.raster.clouds import CloudMask
 from geohydra.raster.composites import check_composite
+from geohydra.source import Share, everything
 from geohydra.sources.grids import TargetGrid
 from geohydra.sources.inspection import Inspection
 from geohydra.sources.label_rules import Case, Metres, Names, label_rules, several
@@ -167,9 +168,11 @@ class Stac:
         """The same, told of while it goes on."""
         return self._gathering().inspect(lock, progress)
 
-    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None]) -> Iterator[Scene]:
+    def scenes(
+        self, lock: Sequence[LockEntry], folder: Path, progress: Callable[[int, int, str], None], share: Share = everything
+    ) -> Iterator[Scene]:
         """As the lock tells them: no catalogue is asked again."""
-        yield from self._gathering().scenes(lock, folder, progress)
+        yield from self._gathering().scenes(lock, folder, progress, share)
 
     def _criteria(self) -> Criteria:
         from geohydra.sources.stac_criteria import Criteria, parse_interval, parse_query, read_area

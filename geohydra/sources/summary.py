@@ -62,7 +62,8 @@ def fineness(grid: Grid) -> str:
         return f"{own} px"
     unit, metres = _unit(grid.crs)
     if unit == "metre":
-        return f"{own} m"
+        ground = _on_ground(grid)
+        return f"{own} m" if ground is None else f"{own} m ({_sized(ground, 3)} m on the ground)"
     if unit != "degree":
         return f"{own} {unit} ({_sized([size * metres for size in sizes], 3)} m)"
     middle = math.radians((grid.bounds[1] + grid.bounds[3]) / 2)
@@ -71,6 +72,19 @@ def fineness(grid: Grid) -> str:
 
 
 _METRES_A_DEGREE = 111_320.0
+_STRETCHED = {"Popular Visualisation Pseudo Mercator", "Mercator (variant A)", "Mercator (variant B)"}
+"""Projections whose metres are not those of the ground."""
+
+
+def _on_ground(grid: Grid) -> tuple[float, float] | None:
+    """Height and width of a pixel in metres of the ground, where those of the CRS are others."""
+    if _projection(grid.crs) not in _STRETCHED:
+        return None
+    from geohydra.vector.area import pixel_area
+
+    high, wide = grid.resolution
+    shrunk = math.sqrt(pixel_area(grid) / (high * wide))
+    return high * shrunk, wide * shrunk
 
 
 def _sized(sizes: Sequence[float], digits: int = 6) -> str:
@@ -84,6 +98,15 @@ def _unit(crs: str) -> tuple[str, float]:
 
     axis = CRS.from_user_input(crs).axis_info[0]
     return axis.unit_name, float(axis.unit_conversion_factor)
+
+
+@cache
+def _projection(crs: str) -> str:
+    """The name of the method that lays the ground flat."""
+    from pyproj import CRS
+
+    operation = CRS.from_user_input(crs).coordinate_operation
+    return operation.method_name if operation else ""
 
 
 def summarise(scenes: Sequence[Scene], folder: Path, report: Report) -> None:

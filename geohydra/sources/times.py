@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -14,10 +14,10 @@ from geohydra import storage
 from geohydra.build import near
 from geohydra.errors import ConfigError
 from geohydra.raster.clouds import CloudMask
-from geohydra.source import Source
+from geohydra.source import Share, Source, everything, scenes_of
 from geohydra.sources.inspection import Inspection, inspect
 from geohydra.sources.rules import compiled
-from geohydra.types import LockEntry, Scene
+from geohydra.types import LockEntry, Scene, Steps
 
 if TYPE_CHECKING:
     from geohydra.sources.acquisitions import Selection
@@ -42,6 +42,10 @@ class Series:
 
     `composite` makes one image of what is left, where a task asks for one: median, mean, min, max, first, last, or
     `best:EXPRESSION`.
+
+    `steps` makes the series regular where a task asks for all dates: one acquisition for each "month", or for each so many days from
+    `start` on (else from the first acquisition). `steps_by` says what it is: a composite of those within the step, as above, or
+    for days "nearest" or "linear", between the valid ones before and after. A step in which nothing was measured is not valid.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class Series:
         pair: dict[str, str] | None = None,
         years_from: Annotated[int, Field(ge=1, le=12)] | None = None,
         composite: str | None = None,
+        steps: Literal["month"] | Annotated[int, Field(ge=1)] | None = None,
+        steps_by: Annotated[str, Field(min_length=1)] = "median",
     ) -> None:
         if not isinstance(of, Source):
             raise ConfigError("of", f"{of!r} is no source", "choose one with source@source.of=files")
@@ -75,6 +81,7 @@ class Series:
         self._pair = _periods(pair)
         self._composite = composite
         self._years_from = years_from
+        self._steps = None if steps is None else Steps(None if steps == "month" else int(steps), steps_by, self._first)
         self._check()
 
     @property
@@ -109,20 +116,25 @@ class Series:
         rows, errors = series_rows(found.rows, self._rule, self._dates, bands, held)
         return replace(found, rows=rows, errors=[*found.errors, *errors], bands=bands)
 
-    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Progress) -> Iterator[Scene]:
+    def scenes(self, lock: Sequence[LockEntry], folder: Path, progress: Progress, share: Share = everything) -> Iterator[Scene]:
         """Scenes of one acquisition or more each. Raises DataError where nothing is left of a place."""
         from geohydra.sources.acquisitions import by_place, by_year, read_dates, split_dates
 
-        found = list(self._of.scenes(lock, folder, progress))
-        if self._dates is not None:
-            dates = read_dates(self._dates)
-            found = [split_dates(scene, dates, self._band) for scene in found]
-        for scene in by_place(found, self._rule):
+        dates = None if self._dates is None else read_dates(self._dates)
+        made = scenes_of(self._of, lock, folder, progress, share if self._rule is None else everything)
+        found = made if dates is None else (split_dates(scene, dates, self._band) for scene in made)
+        for scene in found if self._rule is None else share(by_place(list(found), self._rule)):
             masked = scene if self._clouds is None else self._clouds.masked(scene)
             chosen = self._selection().of(masked)
             whole = chosen if self._clouds is None else self._clouds.written(chosen, folder)
             parts = [whole] if self._years_from is None else by_year(whole, self._years_from)
-            yield from (replace(part, composite=self._composite) for part in parts)
+            yield from (replace(part, composite=self._composite, steps=self._steps_of(part)) for part in parts)
+
+    def _steps_of(self, scene: Scene) -> Steps | None:
+        """Those of a year begin with it."""
+        if self._steps is None or self._years_from is None:
+            return self._steps
+        return replace(self._steps, start=datetime(scene.properties["year"], self._years_from, 1, tzinfo=UTC))
 
     def _selection(self) -> Selection:
         from geohydra.sources.acquisitions import Selection
@@ -139,6 +151,12 @@ class Series:
             raise ConfigError("years_from", "divides by years what a pair takes from two periods", "leave years_from or pair out")
         if self._pair and self._composite:
             raise ConfigError("composite", "would make one image of the two of a pair", "leave composite or pair out")
+        if self._pair and self._steps:
+            raise ConfigError("steps", "would make something else of the two of a pair", "leave steps or pair out")
+        if self._steps is not None:
+            from geohydra.raster.steps import check_steps
+
+            check_steps(self._steps, self.bands, where="steps_by")
         if self._composite is not None:
             from geohydra.raster.composites import check_composite
 

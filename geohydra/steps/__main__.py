@@ -28,7 +28,8 @@ from geohydra import storage
 from geohydra.changes import changed, chosen_values, with_values
 from geohydra.errors import GeohydraError
 from geohydra.report import read_metrics
-from geohydra.work import Request, Resources, failure_uri, perform
+from geohydra.steps.live import told_live
+from geohydra.work import Request, Resources, failure_uri, perform, refuse_given_up
 
 REFERENCE = "$ref"
 """The one key of a config that stands elsewhere, because it is too large for a command line."""
@@ -38,15 +39,21 @@ _MOUNTS = {"gs": "/gcs", "s3": "/s3", "minio": "/minio"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Perform one step; 0 when its output stands in the store."""
-    options = _parser().parse_args(arguments)
-    given = json.loads(options.executor_input)
     try:
-        request = read_request(options.step, given["inputs"]["parameterValues"], _words(options.needs), _words(options.parameters))
-        answer(given["outputs"], _performed(request))
+        request, outputs = read_command(arguments)
+        answer(outputs, _performed(request))
     except GeohydraError as error:
         print(f"geohydra: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def read_command(arguments: Sequence[str] | None) -> tuple[Request, Mapping[str, Any]]:
+    """What the words of such a command ask for, and where the answers go."""
+    options = _parser().parse_args(arguments)
+    given = json.loads(options.executor_input)
+    request = read_request(options.step, given["inputs"]["parameterValues"], _words(options.needs), _words(options.parameters))
+    return request, given["outputs"]
 
 
 def read_request(step: str, values: Mapping[str, Any], needs: Sequence[str], parameters: Sequence[str] = ()) -> Request:
@@ -97,8 +104,16 @@ def local(uri: str) -> Path:
 
 
 def _performed(request: Request) -> str:
+    def tell(event: Mapping[str, Any]) -> None:
+        _show(event)
+        live(event)
+        if "metrics" in event:
+            refuse_given_up(request)
+
     try:
-        return perform(request, emit=_show)
+        refuse_given_up(request)
+        with told_live(request) as live:
+            return perform(request, emit=tell)
     except BaseException as error:
         with suppress(Exception):
             storage.write_bytes(failure_uri(request), json.dumps(_failure(error)).encode())

@@ -17,6 +17,7 @@ def run(config: Config, work: Work) -> None:
     """Needs train and evaluate; writes `bundle/`: a model folder, a card to read, and an MLflow model."""
     from geohydra.bundle import read_details
     from geohydra.model_card import model_card
+    from geohydra.prediction.served import served
     from geohydra.tracking import pyfunc
 
     trained = work.input("train") / "model"
@@ -28,8 +29,16 @@ def run(config: Config, work: Work) -> None:
     details["best_thresholds"] = scores["thresholds"]
     (folder / "model.json").write_text(json.dumps(details, indent=1))
     (folder / "README.md").write_text(model_card(config["name"], details))
-    finds = getattr(build(details["model"], where="model"), "answers", "pixels") == "objects"
-    pyfunc.save(folder, folder, bands=details["bands"], classes=details["classes"], finds=finds)
+    task, model = (build(details[key], where=key) for key in ("task", "model"))
+    form = served(task, model, classes=details["classes"], thresholds=details["thresholds"])
+    pyfunc.save(
+        *(folder, folder),
+        bands=details["bands"],
+        classes=details["classes"],
+        finds=getattr(model, "answers", "pixels") == "objects",
+        inputs=form.inputs(len(details["bands"])),
+        outputs=(form.decision.dtype, form.shape),
+    )
     _check(trained, folder, work)
     work.report.metrics(scores["metrics"])
     work.report.note("The bundle gives the same answers as the trained model.")

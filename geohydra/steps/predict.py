@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -37,13 +36,14 @@ def run(config: Config, work: Work) -> None:
     scenes = viewed(task, catalogue.read(work.input("ingest")))
     _check_bands(scenes, trained)
     started, rows = time.monotonic(), []
+    shown = {scene.id: settings.of_scene(place, len(scenes)) for place, scene in enumerate(scenes)}
     scenes = list(work.share(scenes))
     for place, scene in enumerate(scenes):
         work.say(f"scene {place + 1} of {len(scenes)}: {scene.id}")
         with work.part(place, len(scenes)):
-            rows.append(_kept(work, scene.id) or _keep(work, task.predict(scene, trained, settings, work.state / scene.id, work)))
+            rows.append(_kept(work, scene.id) or _keep(work, task.predict(scene, trained, shown[scene.id], work.state / scene.id, work)))
     for scene in scenes:
-        shutil.copytree(work.state / scene.id, work.out / scene.id, copy_function=os.link)
+        shutil.copytree(work.state / scene.id, work.out / scene.id, copy_function=storage.link)
     _sum_up(task, rows, work)
     (work.out / "index.json").write_text(json.dumps(rows, indent=1))
     _report(work, rows, time.monotonic() - started)
@@ -61,7 +61,7 @@ def merge(config: Config, work: Work) -> None:
     rows = []
     for place in range(whole):
         folder, row = made[place % len(made)], shares[place % len(made)][place // len(made)]
-        shutil.copytree(folder / row["scene"], work.out / row["scene"], copy_function=os.link)
+        shutil.copytree(folder / row["scene"], work.out / row["scene"], copy_function=storage.link)
         rows.append(row)
     node = config.get("task") or read_details(_model_folders(config, work)[0])["task"]
     _sum_up(build(node, where="task"), rows, work)
@@ -117,7 +117,7 @@ def _report(work: Work, rows: Sequence[dict[str, Any]], seconds: float) -> None:
     if rows:
         names = [name for name in rows[0] if all(name in row for row in rows)]
         work.report.table("predictions", {name: [row[name] for row in rows] for name in names})
-    for row in rows[:_PICTURES]:
-        if "quicklook" in row:
-            work.report.figure(f"scene_{row['scene']}", (work.out / row["quicklook"]).read_bytes())
+    drawn = [row for row in rows if "quicklook" in row]
+    for row in drawn[:: max(1, -(-len(drawn) // _PICTURES))]:
+        work.report.figure(f"scene_{row['scene']}", (work.out / row["quicklook"]).read_bytes())
     work.say(f"{len(rows)} scenes, {megapixels:.1f} million measured pixels in {seconds:.1f} s")

@@ -23,6 +23,7 @@ def run(config: Config, work: Work) -> None:
     from geohydra import catalogue
     from geohydra.bundle import Card, write_model
     from geohydra.chips.normalise import Normalise
+    from geohydra.models.starting import started
     from geohydra.models.votes import together
     from geohydra.training.loop import Recipe, fit, new_network
     from geohydra.training.losses import class_shares
@@ -42,6 +43,8 @@ def run(config: Config, work: Work) -> None:
         model = build(node, where="model")
     shares = class_shares([(chip.valid, chip.shares) for chip in chips["train"].chips], task.classes)
     network = new_network(task, model, channels=len(bands), seed=config["seed"])
+    for told in started(network):
+        work.say(told)
     trained = fit(network, Recipe(task, loss.build(shares), optimizer, settings, config["seed"]), train, val, work=work)
 
     answering = together(network, trained.others, getattr(task, "activation", "none"))

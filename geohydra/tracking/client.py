@@ -121,11 +121,24 @@ def is_refusal(error: Exception) -> bool:
 def reason(error: Exception) -> str:
     """Why a store does not answer, in a few words."""
     text = str(error)
+    if any(sign in text for sign in _NO_LOGIN):
+        return _login()
     for sign, words in _REASONS:
         if sign in text:
             return words
     return text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
 
+
+def _login() -> str:
+    """What is wrong with the login that the environment gives."""
+    if os.environ.get("MLFLOW_TRACKING_USERNAME"):
+        return "it does not take this login: correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment"
+    if os.environ.get("MLFLOW_TRACKING_TOKEN"):
+        return "the token has expired, or is not one of this server: put a new one into MLFLOW_TRACKING_TOKEN"
+    return "it asks for a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the environment"
+
+
+_NO_LOGIN = ("error code 401", "401 Client Error", "Please set these environment variables")
 
 _REASONS = (
     ("Connection refused", "nothing listens there"),
@@ -133,8 +146,11 @@ _REASONS = (
     ("Failed to resolve", "there is no such host"),
     ("timed out", "it does not answer in time"),
     ("Invalid Host header", "it refuses this host name: start the server with --allowed-hosts"),
-    ("error code 401", "it asks for a login: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment"),
-    ("error code 403", "access is denied"),
+    ("error code 403", "this login may not do that: ask for the right to edit the experiment"),
+    ("403 Client Error", "this login may not do that: ask for the right to edit the experiment"),
+    ("Permission denied", "this login may not do that: ask for the right to edit the experiment"),
+    ("too many 50", "the server fails: its log says why"),
+    ("500 Server Error", "the server fails, perhaps because its store of files does not answer: its log says why"),
     ("out-of-date database schema", "the database was made by an older MLflow: copy it, then run `mlflow db upgrade URI`"),
     ("database is locked", "another process holds the database for long"),
     ("No space left", "the disk is full"),

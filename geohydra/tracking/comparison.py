@@ -14,6 +14,7 @@ from typing import Any
 from geohydra.tracking.protocols import Record
 
 MOST_SCORES = 4
+_MOST_ROWS = 10
 _USABLE = ("done", "stored")
 
 
@@ -143,7 +144,8 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
 
 def tell(record: Record, comparison: Comparison, folder: Path) -> None:
     """Write the comparison into a folder, and tell the sweep's record of it, with the best score as a metric."""
-    for path in write(comparison, folder):
+    written = write(comparison, folder)
+    for path in written:
         record.artifact(path, "comparison")
     record.tags({"geohydra.jobs": str(len(comparison.jobs)), "geohydra.jobs_failed": str(_failed(comparison))})
     name, best = comparison.scores[0] if comparison.scores else "", comparison.best
@@ -151,7 +153,19 @@ def tell(record: Record, comparison: Comparison, folder: Path) -> None:
         record.metrics({f"best/{name}": best.metrics[name]})
         record.tags({"geohydra.best": best.name})
         columns = [*comparison.scores[:MOST_SCORES], *(_sortable(comparison, key) for key in comparison.choices)]
-        record.view(sort=name, columns=columns, ascending=name in comparison.downward)
+        picture = next((f"comparison/{path.name}" for path in written if path.suffix == ".png"), "")
+        shown = {"table": _markdown(comparison), "page": "comparison/comparison.html", "picture": picture}
+        record.view(sort=name, columns=columns, ascending=name in comparison.downward, **shown)
+
+
+def _markdown(comparison: Comparison) -> str:
+    """The best jobs as a table, with what differs between them."""
+    names = ["job", *comparison.choices, *comparison.scores[:MOST_SCORES]]
+    columns = comparison.columns()
+    rows = [[_cell(columns[name][place]).replace("|", "/") for name in names] for place in range(min(len(comparison.jobs), _MOST_ROWS))]
+    head, *body = [f"| {'&ensp; | '.join(line)} |" for line in (names, *rows)]  # MLflow's pages leave no room between columns
+    rest = len(comparison.jobs) - len(rows)
+    return "\n".join([head, f"|{' --- |' * len(names)}", *body]) + (f"\n\nand {rest} more" if rest else "")
 
 
 def _failed(comparison: Comparison) -> int:
@@ -181,8 +195,8 @@ def _numbers(texts: Sequence[str | None]) -> list[Any]:
         return list(texts)
 
 
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse}
-td,th{border:1px solid #ccc;padding:.2rem .6rem;text-align:right}th{background:#f3f3f3;position:sticky;top:0}
+_STYLE = """body{font:14px/1.5 system-ui,sans-serif;margin:1rem;color:#222}table{border-collapse:collapse}h1{font-size:1.4rem}
+.table{overflow-x:auto}td,th{border:1px solid #ccc;padding:.15rem .5rem;text-align:right}th{background:#f3f3f3;position:sticky;top:0}
 td{white-space:nowrap}
 td:first-child,th:first-child{text-align:left}tbody tr:first-child{background:#eef7ee}
 img{max-width:100%;margin:1rem 0}"""
@@ -195,7 +209,7 @@ def _page(comparison: Comparison, columns: Mapping[str, Sequence[Any]], pictures
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     shown = "".join(f"<img alt='{name}' src='data:image/png;base64,{base64.b64encode(png).decode()}'>" for name, png in pictures.items())
     title = f"{len(comparison.jobs)} jobs" + (f", the best by {comparison.scores[0]} first" if comparison.scores else "")
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    table = f"<div class='table'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     head = f"<meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
     return f"<!doctype html><html lang='en'><head>{head}</head><body><h1>{title}</h1>{table}{shown}</body></html>"
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _MOST_PANELS = 6
 _MOST_AXES = 8
+_DOTS = 84
+"""Dots per inch: MLflow's pages show a picture in a note as large as it is."""
 
 
 def draw(comparison: Comparison) -> dict[str, bytes]:
@@ -73,7 +75,7 @@ def _parallel(comparison: Comparison) -> Figure:
 
     names = comparison.choices[:_MOST_AXES] + comparison.scores[:MOST_SCORES]
     axes = [_Axis.of(values_of(comparison, name)) for name in names]
-    figure = Figure(figsize=(max(6.0, 1.9 * len(names) + 1.2), 4.8), layout="constrained")
+    figure = Figure(figsize=(max(6.0, 1.25 * len(names) + 1.0), 4.4), layout="constrained")
     plot: Axes = figure.subplots()
     shade = _shade(comparison)
     for place, job in reversed(list(enumerate(comparison.ranked))):
@@ -210,5 +212,5 @@ def _broken(name: str) -> str:
 
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=130)
+    figure.savefig(stream, format="png", dpi=_DOTS)
     return stream.getvalue()

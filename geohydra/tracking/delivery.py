@@ -21,7 +21,7 @@ from geohydra.identity import digest
 from geohydra.tracking.client import is_refusal, reason
 from geohydra.tracking.journal import EVENTS, abandoned, link_or_copy, read_events
 from geohydra.tracking.params import cut, key_name
-from geohydra.tracking.views import run_link, set_experiment_view, set_sweep_view
+from geohydra.tracking.views import run_link, set_experiment_view, set_sweep_view, sweep_note
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,7 +98,7 @@ class Delivery:
     @property
     def ready(self) -> bool:
         """Whether the run above it, if any, exists already."""
-        return not self.begin["parent"] or bool(self._parent())
+        return not self.begin["parent"] or bool(self._above().run_id)
 
     @property
     def pending(self) -> bool:
@@ -129,28 +129,34 @@ class Delivery:
         job = (self.folder / event["job"]).resolve()
         return not (job / EVENTS).exists() or Cursor.read(job, self.uri).whole
 
-    def _parent(self) -> str:
-        return Cursor.read((self.folder / self.begin["parent"]).resolve(), self.uri).run_id
+    def _above(self) -> Cursor:
+        return Cursor.read((self.folder / self.begin["parent"]).resolve(), self.uri)
 
     def _open(self, client: MlflowClient) -> None:
         """Find or create the run. `opening` is on disk before the call: after a kill in between, the run is looked for."""
-        experiment = _experiment(client, self.begin)
+        experiment = self._place(client)
         run_id = self.begin["attach"] or (_find(client, experiment, self.begin["id"]) if self.cursor.opening else "")
         if not run_id:
             self.cursor.opening = True
             self.cursor.save(self.folder, self.uri)
             run_id = self._create(client, experiment)
         elif self.begin["attach"]:
-            experiment = client.get_run(run_id).info.experiment_id
             _set_tags(client, run_id, self.begin["tags"])
         self.cursor.run_id, self.cursor.experiment_id, self.cursor.opening = run_id, experiment, False
         self.cursor.link, self.cursor.note = run_link(experiment, run_id), self.begin["tags"].get("mlflow.note.content", "")
         self.cursor.save(self.folder, self.uri)
 
+    def _place(self, client: MlflowClient) -> str:
+        """The experiment: that of the run to attach to, that of the run above, else the one of the name."""
+        if self.begin["attach"]:
+            return str(client.get_run(self.begin["attach"]).info.experiment_id)
+        above = self._above() if self.begin["parent"] else None
+        return above.experiment_id if above else _experiment(client, self.begin)
+
     def _create(self, client: MlflowClient, experiment: str) -> str:
         tags = {**self.begin["tags"], "geohydra.journal": self.begin["id"]}
         if self.begin["parent"]:
-            tags["mlflow.parentRunId"] = self._parent()
+            tags["mlflow.parentRunId"] = self._above().run_id
         run = client.create_run(experiment, start_time=self.begin["time"], tags=tags, run_name=self.begin["name"])
         return str(run.info.run_id)
 
@@ -195,7 +201,10 @@ class Delivery:
                 self.cursor.refused.append(f"param {param.key}: {reason(error)}")
 
     def _send_tags(self, client: MlflowClient, group: Sequence[Event]) -> None:
-        _set_tags(client, self.cursor.run_id, {key: value for event in group for key, value in event["values"].items()})
+        tags = {key: value for event in group for key, value in event["values"].items()}
+        _set_tags(client, self.cursor.run_id, tags)
+        if (there := tags.get("kubeflow.url")) and there not in self.cursor.note:
+            self._note(client, f"[The run on Kubeflow]({there})\n\n{self.cursor.note}")
 
     def _send_metrics(self, client: MlflowClient, group: Sequence[Event]) -> None:
         from mlflow.entities import Metric
@@ -247,7 +256,7 @@ class Delivery:
         last = group[-1]
         run, ascending = client.get_run(self.cursor.run_id), bool(last.get("ascending"))
         link = set_sweep_view(client, run, sort=last["sort"], columns=last["columns"], ascending=ascending)
-        self._note(client, f"[The jobs, sorted by {last['sort']}]({link})\n\n{self.cursor.note}")
+        self._note(client, f"{sweep_note(run, link, last)}\n\n{self.cursor.note}")
         self.cursor.link = link
 
     def _send_end(self, client: MlflowClient, group: Sequence[Event]) -> None:

@@ -134,9 +134,13 @@ class Journal:
         below = os.path.relpath(job, self.folder)
         self._write({"event": "promote", "job": below, "uri": storage.absolute(uri), "name": name, "alias": alias})
 
-    def view(self, *, sort: str, columns: Sequence[str], ascending: bool = False) -> None:
-        """How the jobs of this sweep shall be shown: columns (metrics have a `/`, others are parameters), sorted by a metric."""
-        self._write({"event": "view", "sort": sort, "columns": list(columns), "ascending": ascending})
+    def view(
+        self, *, sort: str, columns: Sequence[str], ascending: bool = False, table: str = "", page: str = "", picture: str = ""
+    ) -> None:
+        """How the jobs of this sweep shall be shown: columns (metrics have a `/`, others are parameters), sorted by a metric; in the
+        sweep's note a `table` in Markdown, a link to a `page` and a `picture` among its artefacts."""
+        shown = {"table": table, "page": page, "picture": picture}
+        self._write({"event": "view", "sort": sort, "columns": list(columns), "ascending": ascending, **shown})
 
     def end(self, status: Status, error: str = "") -> None:
         """The last word; on disk when this returns."""

@@ -38,7 +38,9 @@ class NullJournal:
     def promote(self, job: Path, uri: str, name: str, alias: str) -> None:
         """Nothing."""
 
-    def view(self, *, sort: str, columns: Sequence[str], ascending: bool = False) -> None:
+    def view(
+        self, *, sort: str, columns: Sequence[str], ascending: bool = False, table: str = "", page: str = "", picture: str = ""
+    ) -> None:
         """Nothing."""
 
     def end(self, status: Status, error: str = "") -> None:

@@ -58,8 +58,13 @@ class Record(Protocol):
     def promote(self, job: Path, uri: str, name: str, alias: str) -> None:
         """Point an alias to the version of a registered model that a job, by the folder of its record, has brought."""
 
-    def view(self, *, sort: str, columns: Sequence[str], ascending: bool = False) -> None:
-        """How the jobs of a sweep shall be shown as a table: columns, and the metric that sorts them, the largest first or last."""
+    def view(
+        self, *, sort: str, columns: Sequence[str], ascending: bool = False, table: str = "", page: str = "", picture: str = ""
+    ) -> None:
+        """How the jobs of a sweep shall be shown as a table: columns, and the metric that sorts them, the largest first or last.
+
+        In the note of the sweep: a `table` in Markdown, and of its artefacts a `page` to link to and a `picture` to show.
+        """
 
     def end(self, status: Status, error: str = "") -> None:
         """The last word."""

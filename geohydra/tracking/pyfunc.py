@@ -27,6 +27,10 @@ _OBJECTS = json.dumps(
 """The columns of a table of objects, as MLflow writes a signature."""
 
 
+Form = tuple[str, Sequence[int]]
+"""Type and shape of an array."""
+
+
 def save(
     folder: Path,
     model_folder: Path,
@@ -35,27 +39,31 @@ def save(
     classes: Sequence[str],
     details: Mapping[str, Any] | None = None,
     finds: bool = False,
+    inputs: Mapping[str, Form] | None = None,
+    outputs: Form = ("uint8", (-1, -1, -1)),
 ) -> None:
     """Make `folder` an MLflow model with the content of a model folder, which may be the same folder.
 
-    It takes pixels `(n, band, row, col)` float32 in the units of the source and gives class ids `(n, row, col)` uint8, or where it `finds`
-    objects a table of them; see geohydra.serving.pyfunc. `details` are further things worth knowing, such as the ground sampling distance.
+    It takes `inputs` by name, without these pixels `(n, band, row, col)` float32 in the units of the source, and gives `outputs`, or where
+    it `finds` objects a table of them; see geohydra.serving.pyfunc. `details` are further things worth knowing, such as the ground
+    sampling distance.
     """
     import yaml
 
     if folder != model_folder:
         shutil.copytree(model_folder, folder, dirs_exist_ok=True)
+    given = _tensors(inputs or {"": ("float32", (-1, len(bands), -1, -1))})
     about = {"bands": list(bands), "classes": list(classes), **(details or {})}
     (folder / "MLmodel").write_text(
-        yaml.safe_dump(_card(about, _OBJECTS if finds else _tensor("uint8", (-1, -1, -1))), sort_keys=False, allow_unicode=True)
+        yaml.safe_dump(_card(about, given, _OBJECTS if finds else _tensors({"": outputs})), sort_keys=False, allow_unicode=True)
     )
     (folder / "requirements.txt").write_text("\n".join(_requirements()) + "\n")
     (folder / "python_env.yaml").write_text(yaml.safe_dump(_environment(), sort_keys=False))
     (folder / "conda.yaml").write_text(yaml.safe_dump(_conda(), sort_keys=False))
 
 
-def _card(about: Mapping[str, Any], outputs: str) -> dict[str, Any]:
-    """What MLmodel holds; `outputs` is their signature. -1 is any number: of images, rows, columns."""
+def _card(about: Mapping[str, Any], inputs: str, outputs: str) -> dict[str, Any]:
+    """What MLmodel holds; `inputs` and `outputs` are its signature. -1 is any number: of images, rows, columns."""
     return {
         "flavors": {
             "python_function": {
@@ -68,7 +76,7 @@ def _card(about: Mapping[str, Any], outputs: str) -> dict[str, Any]:
         "metadata": dict(about),
         "mlflow_version": metadata.version("mlflow"),
         "signature": {
-            "inputs": _tensor("float32", (-1, len(about["bands"]), -1, -1)),
+            "inputs": inputs,
             "outputs": outputs,
             "params": None,
         },
@@ -76,8 +84,10 @@ def _card(about: Mapping[str, Any], outputs: str) -> dict[str, Any]:
     }
 
 
-def _tensor(dtype: str, shape: Sequence[int]) -> str:
-    return json.dumps([{"type": "tensor", "tensor-spec": {"dtype": dtype, "shape": list(shape)}}])
+def _tensors(forms: Mapping[str, Form]) -> str:
+    """As MLflow writes a signature; what has the name "" has none."""
+    specs = [(name, {"dtype": dtype, "shape": list(shape)}) for name, (dtype, shape) in forms.items()]
+    return json.dumps([({"name": name} if name else {}) | {"type": "tensor", "tensor-spec": spec} for name, spec in specs])
 
 
 def _requirements() -> list[str]:

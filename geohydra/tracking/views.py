@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,6 +39,22 @@ def set_experiment_view(client: MlflowClient, run: Run, overridden: Sequence[str
     scores = [name for name in run.data.metrics if name.startswith(("val/", "test/")) and name.count("/") == 1]
     columns = [_metric(name) for name in sorted(scores)[:_MOST_SCORES]] + [_param(name) for name in overridden]
     return _set(client, run.info.experiment_id, _EVERYTHING, {"selectedColumns": ["tags.`geohydra.overrides`", *columns]})
+
+
+def sweep_note(run: Run, link: str, event: Mapping[str, object]) -> str:
+    """What the page of a sweep says first, in Markdown: links to its jobs and their comparison, the best of them, a picture.
+
+    Addresses are relative, so that they hold under whatever name the server is called.
+    """
+    place = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts"
+    parts = [f"[The jobs, sorted by {event['sort']}]({link})"]
+    if page := event.get("page"):
+        parts[0] += f" · [compared on one page]({place}/{page}?{TRAINING})"
+    if table := event.get("table"):
+        parts.append(str(table))
+    if picture := event.get("picture"):
+        parts.append(f"![](get-artifact?path={quote(str(picture), safe='')}&run_uuid={run.info.run_id})")
+    return "\n\n".join(parts)
 
 
 def run_link(experiment: str, run_id: str) -> str:

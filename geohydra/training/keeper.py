@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from geohydra.errors import ConfigError
 from geohydra.training.checkpoint import member, save_tree
 from geohydra.training.learner import Learner
-from geohydra.training.progress import Standing
+from geohydra.training.progress import LAST, Standing
 from geohydra.work import Work
 
 
@@ -73,13 +73,13 @@ class Keeper(Checkpoint):
 
     def _values(self, learner: Learner) -> dict[str, float]:
         values = learner.epoch_values() | {"seconds": time.monotonic() - self._started}
-        if f"val/{self.standing.monitor}" not in values:
+        if self.standing.monitor != LAST and f"val/{self.standing.monitor}" not in values:
             known = ", ".join(name.removeprefix("val/") for name in values if name.startswith("val/"))
             raise ConfigError("train.monitor", f"there is no score {self.standing.monitor!r}", f"there are {known}")
         return values
 
     def _line(self, values: dict[str, float]) -> str:
         shown = ["train/loss", "val/loss", f"val/{self.standing.monitor}"]
-        scores = ", ".join(f"{name} {values[name]:.4g}" for name in dict.fromkeys(shown))
-        best = " (best)" if self.standing.waited == 0 else ""
+        scores = ", ".join(f"{name} {values[name]:.4g}" for name in dict.fromkeys(shown) if name in values)
+        best = " (best)" if self.standing.waited == 0 and self.standing.monitor != LAST else ""
         return f"epoch {len(self.standing.history)} of {self.standing.settings.epochs}: {scores}{best}, {values['seconds']:.1f} s"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 Weight = Annotated[float, Field(ge=0)]
-Weights = Literal["auto"] | list[Weight] | None
+Weights = Literal["auto", "root"] | list[Weight] | None
 Positive = Annotated[float, Field(gt=0)]
 BOUND = 10.0
 """No class weighs more than this many times what it would in a balanced world, or less than that part of it."""
@@ -36,9 +36,9 @@ class LossSettings(Protocol):
 
 
 class CrossEntropy:
-    """Cross entropy. `weights`: one for each class with the background, or `auto`: by the inverse of how often it occurs.
-    `smoothing` moves a part of the truth to all classes. Of several labels: binary cross entropy; the weights are those of pixels that
-    are of the class."""
+    """Cross entropy. `weights`: one for each class with the background, or `auto`: by the inverse of how often it occurs; `root`: by the
+    root of that, where `auto` finds what is rare too often. `smoothing` moves a part of the truth to all classes. Of several labels:
+    binary cross entropy; the weights are those of pixels that are of the class."""
 
     def __init__(self, *, weights: Weights = None, smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> None:
         self.weights, self.smoothing = weights, smoothing
@@ -197,8 +197,11 @@ def class_shares(chips: Iterable[tuple[float, Mapping[str, float]]], classes: Se
 
 def class_weights(weights: Weights, shares: Mapping[str, float]) -> list[float] | None:
     """A weight for each class; None where all count alike. Raises ConfigError where their number is wrong."""
-    if weights is None or weights == "auto":
-        return automatic(list(shares.values())) if weights else None
+    if weights is None:
+        return None
+    if isinstance(weights, str):
+        found = automatic(list(shares.values()))
+        return found if weights == "auto" else [weight**0.5 for weight in found]
     if len(weights) != len(shares):
         raise _number_error("loss.weights", weights, list(shares))
     return list(weights)
@@ -206,11 +209,12 @@ def class_weights(weights: Weights, shares: Mapping[str, float]) -> list[float] 
 
 def positive_weights(weights: Weights, shares: Mapping[str, float]) -> list[float] | None:
     """Of several labels, what a pixel of each class weighs: with `auto` as much as all that are not of it, within bounds."""
-    if weights != "auto":
+    if not isinstance(weights, str):
         return class_weights(weights, shares)
     part = np.asarray(list(shares.values()), float)
     ratio = np.divide(1 - part, part, out=np.ones(len(part)), where=part > 0)
-    return [float(weight) for weight in np.clip(ratio, 1 / BOUND, BOUND)]
+    bounded = np.clip(ratio, 1 / BOUND, BOUND)
+    return [float(weight) for weight in (bounded if weights == "auto" else np.sqrt(bounded))]
 
 
 def _wrong_number(weights: Weights, parts: Mapping[str, Any], where: str) -> Iterator[ConfigError]:

@@ -9,10 +9,16 @@ from geohydra.training.settings import Training
 
 Values = dict[str, float]
 
+LAST = "last"
+"""Instead of a score: the last epoch is kept, where what is for choosing is too little to tell epochs apart."""
+
+_LEAST = ("loss", "rmse", "mae", "ece", "count_error")
+"""Of these the least is best."""
+
 
 @dataclass(slots=True)
 class Standing:
-    """Scores of every epoch so far, and how the best one is chosen: the highest `monitor`, or the least `loss`."""
+    """Scores of every epoch so far, and how the best one is chosen: the highest `monitor`, the least `loss` or error, or the `last` one."""
 
     monitor: str
     settings: Training
@@ -21,12 +27,14 @@ class Standing:
     def score(self, values: Values) -> float:
         """Higher is better; a score that has no meaning is the worst."""
         value = values.get(f"val/{self.monitor}", math.nan)
-        value = -value if self.monitor == "loss" else value
+        value = -value if self.monitor in _LEAST else value
         return -math.inf if math.isnan(value) else value
 
     @property
     def scores(self) -> list[float]:
         """One for each epoch."""
+        if self.monitor == LAST:
+            return [float(epoch) for epoch in range(len(self.history))]
         return [self.score(values) for values in self.history]
 
     @property

@@ -20,7 +20,8 @@ class Training:
     optimizer. `schedule`: how the learning rate goes on from `warmup`, a share of all steps; `plateau` divides it by ten
     where `patience / 2` epochs did not improve. `patience`: epochs without improvement after which training stops; null
     never. `gradient_clip`: largest norm of the gradients; null leaves them. `precision`: `auto` is mixed on a GPU and float32 on
-    a CPU. `monitor`: the validation score that chooses the best epoch, `loss` for the least loss; null: the task's own.
+    a CPU. `monitor`: the validation score that chooses the best epoch, `loss` for the least loss; null: the task's own. `last` keeps the
+    last epoch, whatever its score: where there is little to choose by, the best score is luck.
     `ema`: the weights that are scored and kept are a moving average over steps, of which each step keeps this part (0.999; less in
     the first steps); null: the weights of the last step. `keep_best`: so many of the best epochs are kept, and answer together in
     prediction. `freeze_encoder`: so many epochs, or "always", in which the encoder and its batch statistics stay as they are.

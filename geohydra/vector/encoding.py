@@ -16,6 +16,8 @@ _POLYGON = b"\x01" + np.array([3], "<u4").tobytes()
 
 def wkb(areas: Outlines, points: Floats) -> pa.Array:
     """Polygons with `points` in the places of those of the areas, as little-endian WKB."""
+    if len(areas) and len(areas.ring_sizes) == len(areas) and (areas.ring_sizes == areas.ring_sizes[0]).all():
+        return _alike(points.reshape(len(areas), -1))
     sizes = areas.ring_sizes.astype("<u4").tobytes()
     counts = areas.ring_counts.astype("<u4").tobytes()
     coordinates = memoryview(points.astype("<f8").tobytes())
@@ -27,6 +29,16 @@ def wkb(areas: Outlines, points: Floats) -> pa.Array:
     point_counts = np.bincount(areas.ring_owners, weights=areas.ring_sizes, minlength=len(areas)).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(9 + 4 * areas.ring_counts + 16 * point_counts)]).astype(np.int64)
     return pa.Array.from_buffers(pa.large_binary(), len(areas), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(pieces))])
+
+
+def _alike(points: Floats) -> pa.Array:
+    """Polygons of one ring each, all with as many points: `points` `(n, 2 x point)`."""
+    count, numbers = points.shape
+    row = np.dtype([("kind", f"V{len(_POLYGON)}"), ("rings", "<u4"), ("points", "<u4"), ("places", "<f8", (numbers,))])
+    rows = np.empty(count, row)
+    rows["kind"], rows["rings"], rows["points"], rows["places"] = np.void(_POLYGON), 1, numbers // 2, points
+    offsets = np.arange(count + 1, dtype=np.int64) * row.itemsize
+    return pa.Array.from_buffers(pa.large_binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(rows.tobytes())])
 
 
 def geojson_coordinates(areas: Outlines, lonlat: Floats) -> list[str]:

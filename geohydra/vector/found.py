@@ -55,9 +55,8 @@ class FoundWriter:
         """Some objects, with outlines of their own (polygons only), else their corners, else their boxes; `columns` are further ones."""
         if not len(found):
             return
-        shapes = outlines_of(found) if shapes is None else shapes
-        known = self._columns(found, shapes) | dict(columns or {})
-        areas = _on_ground(shapes, self._grid)
+        areas, sizes = _corners_on_ground(found, self._grid) if shapes is None else (_on_ground(shapes, self._grid), shapely.area(shapes))
+        known = self._columns(found, sizes) | dict(columns or {})
         self._parquet.write(known, areas, areas.points)
         if self._geojson is not None and self._lonlat is not None:
             self._geojson.write(known, areas, np.stack(self._lonlat.transform(areas.points[:, 0], areas.points[:, 1]), axis=1))
@@ -69,7 +68,7 @@ class FoundWriter:
         if self._geojson is not None:
             self._geojson.close()
 
-    def _columns(self, found: Detections, shapes: Shapes) -> dict[str, Any]:
+    def _columns(self, found: Detections, sizes: NDArray[np.float64]) -> dict[str, Any]:
         first = int(self.counts.sum()) + 1
         rows = np.clip(found.boxes[:, [0, 2]].mean(axis=1).astype(np.int64), 0, len(self._areas) - 1)
         return {
@@ -77,7 +76,7 @@ class FoundWriter:
             "class": self._names[found.classes],
             "score": found.scores.astype(np.float32),
             **{side: found.boxes[:, place] for place, side in enumerate(_BOX)},
-            "area_m2": shapely.area(shapes) * self._areas[rows],
+            "area_m2": sizes * self._areas[rows],
         }
 
 
@@ -108,9 +107,13 @@ def files_of(folder: Path) -> dict[str, str]:
 
 def outlines_of(found: Detections) -> Shapes:
     """Corners, else boxes, as polygons in columns and rows."""
-    corners = rings_of(found.boxes) if found.corners is None else found.corners
-    shapes: Shapes = np.asarray(shapely.polygons(corners[:, :, ::-1]))
+    shapes: Shapes = np.asarray(shapely.polygons(_corners(found)))
     return shapes
+
+
+def _corners(found: Detections) -> NDArray[np.float64]:
+    """Corners, else those of boxes `(n, corner, 2)`, as columns and rows."""
+    return np.asarray((rings_of(found.boxes) if found.corners is None else found.corners)[:, :, ::-1], np.float64)
 
 
 def read_found(path: Path, *, classes: Sequence[str]) -> Detections:
@@ -160,6 +163,25 @@ def outlines_over(
         surest += zip(found.scores.tolist(), rings, found.classes.tolist(), strict=True)
         surest = sorted(surest, key=lambda one: -one[0])[:_LINES]
     return drawn(rgb, [ring for _, ring, _ in surest], [colors[code] for *_, code in surest], width=1)
+
+
+def _corners_on_ground(found: Detections, grid: Grid) -> tuple[Outlines, NDArray[np.float64]]:
+    """What `_on_ground` makes of `outlines_of`, without a polygon of shapely for each object; and areas in pixels."""
+    corners = _corners(found)
+    a, b, c, d, e, f = grid.transform
+    ground = corners @ np.array([[a, d], [b, e]]) + [c, f]
+    closed = np.concatenate([ground, ground[:, :1]], axis=1)
+    clockwise = _signed_areas(ground - ground[:, :1]) <= 0
+    closed[clockwise] = closed[clockwise, ::-1]
+    zeros, ones = np.zeros(len(closed)), np.ones(len(closed), np.int64)
+    areas = Outlines(closed.reshape(-1, 2), closed.shape[1] * ones, ones, zeros.astype(np.int64), zeros)
+    return areas, np.abs(_signed_areas(corners - corners[:, :1]))
+
+
+def _signed_areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Areas of rings `(n, corner, 2)` that are not closed, positive where they run counterclockwise with y upwards."""
+    x, y = np.moveaxis(corners, -1, 0)
+    return np.asarray((x * np.roll(y, -1, axis=1) - np.roll(x, -1, axis=1) * y).sum(axis=1) / 2)
 
 
 def _on_ground(shapes: Shapes, grid: Grid) -> Outlines:

@@ -91,6 +91,10 @@ class VectorGround:
         """Some polygons, whole, as shapely geometries in pixels of the scene: x are columns, y are rows."""
         return self._polygons.edges.shapes(numbers)
 
+    def attribute(self, name: str) -> NDArray[np.float64]:
+        """A number of each polygon, in the order of the file; see `geohydra.task.Attributed`."""
+        return self._polygons.attribute(name)
+
     def touching(self, window: Window) -> NDArray[np.int64]:
         """Numbers of the polygons whose upright box touches a window, in the order of the file."""
         return self._polygons.touching(window)

@@ -120,7 +120,7 @@ def joined(parts: Sequence[Outlines]) -> Outlines:
     )
 
 
-def trace(pixels: NDArray[np.uint8], wanted: NDArray[np.bool_], first_row: int) -> Outlines:
+def trace(pixels: NDArray[Any], wanted: NDArray[np.bool_], first_row: int) -> Outlines:
     """Areas of 4-connected equal pixels `(row, col)` among the wanted; the first row of pixels is `first_row` of the image."""
     found = joined(list(_batches(shapes(pixels, mask=wanted, connectivity=4))))
     found.points[:, 1] += first_row

@@ -14,6 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geohydra import storage
+from geohydra.build import near
 from geohydra.errors import DataError
 from geohydra.types import Grid, Window
 from geohydra.vector.index import BoxTree
@@ -33,6 +34,7 @@ class Polygons:
         self.uri = uri
         self._grid = grid
         self._where = dict(where or {})
+        self._attributes: dict[str, NDArray[np.float64]] = {}
 
     def __len__(self) -> int:
         return len(self.edges.boxes)
@@ -65,6 +67,12 @@ class Polygons:
         """Which pixels `(row, col)` of a window have their centre in any polygon."""
         return covered(self.edges.spans(self.touching(window), window), window)
 
+    def attribute(self, name: str) -> NDArray[np.float64]:
+        """A column of numbers, in the order of the polygons; NaN where there is none. Raises DataError."""
+        if name not in self._attributes:
+            self._attributes[name] = _numbers(self.uri, name, self._where)
+        return self._attributes[name]
+
     @cached_property
     def _tree(self) -> BoxTree:
         return BoxTree(self.edges.boxes)
@@ -89,7 +97,7 @@ def _codes(column: Any, known: dict[str, int]) -> NDArray[np.int32]:
     return table[places] if len(names) else np.empty(0, np.int32)
 
 
-def _batches(uri: str, where: Mapping[str, int | str]) -> Iterator[pa.RecordBatch]:
+def _batches(uri: str, where: Mapping[str, int | str], *also: str) -> Iterator[pa.RecordBatch]:
     path = storage.fetch(uri)
     try:
         with pq.ParquetFile(path) as file:
@@ -97,10 +105,22 @@ def _batches(uri: str, where: Mapping[str, int | str]) -> Iterator[pa.RecordBatc
             if missing:
                 raise DataError(uri, f"holds no labels that ingest wrote: it has no column {min(missing)!r}", "run ingest again")
             groups = [number for number in range(file.num_row_groups) if _may_hold(file.metadata.row_group(number), where)]
-            for batch in file.iter_batches(_AT_ONCE, row_groups=groups, columns=["geometry", "class", *where]):
+            for batch in file.iter_batches(_AT_ONCE, row_groups=groups, columns=["geometry", "class", *where, *also]):
                 yield _filtered(batch, where)
     except (OSError, pa.ArrowException) as cause:
         raise DataError(uri, f"holds no labels that ingest wrote ({cause})", "run ingest again") from cause
+
+
+def _numbers(uri: str, name: str, where: Mapping[str, int | str]) -> NDArray[np.float64]:
+    schema = pq.read_schema(storage.fetch(uri))
+    if name not in schema.names:
+        known = [field.name for field in schema if field.name not in ("geometry", "class")]
+        raise DataError(uri, f"its labels have no attribute {name!r}", near(name, known) or "they tell nothing but their class")
+    kind = schema.field(name).type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_boolean(kind)):
+        raise DataError(uri, f"the attribute {name!r} of its labels holds {kind}, no numbers", "convert it, or name another")
+    parts = [batch[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for batch in _batches(uri, where, name)]
+    return np.concatenate([np.empty(0), *parts])
 
 
 def _filtered(batch: pa.RecordBatch, where: Mapping[str, int | str]) -> pa.RecordBatch:

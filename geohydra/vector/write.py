@@ -21,9 +21,24 @@ from geohydra import storage
 from geohydra.vector.encoding import geojson_coordinates, wkb
 from geohydra.vector.outlines import Floats, Outlines
 
-_GROUP_BYTES = 32 << 20
+_GROUP_BYTES = 8 << 20
 
 Columns = Mapping[str, Sequence[Any] | NDArray[Any]]
+
+
+def with_polygons(table: pa.Table, shapes: Any, *, crs: str) -> pa.Table:
+    """A table with the column `geometry`, polygons of shapely, as GeoParquet has it: to be written by `pyarrow.parquet`."""
+    import shapely
+
+    geo = json.dumps(_about(crs))
+    found = table.append_column("geometry", pa.array(shapely.to_wkb(shapes).tolist(), pa.binary()))
+    return found.replace_schema_metadata({"geo": geo})
+
+
+def _about(crs: str) -> dict[str, Any]:
+    """The metadata of GeoParquet."""
+    column = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": _projjson(crs)}
+    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
 class GeoParquetWriter:
@@ -31,12 +46,7 @@ class GeoParquetWriter:
 
     def __init__(self, path: Path, *, crs: str, schema: pa.Schema) -> None:
         """`schema` names the columns beside `geometry`."""
-        geo = {
-            "version": "1.1.0",
-            "primary_column": "geometry",
-            "columns": {"geometry": {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": _projjson(crs)}},
-        }
-        self._schema = schema.append(pa.field("geometry", pa.binary())).with_metadata({"geo": json.dumps(geo)})
+        self._schema = schema.append(pa.field("geometry", pa.binary())).with_metadata({"geo": json.dumps(_about(crs))})
         self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
         self._waiting: list[pa.Table] = []
         self._bytes = 0
@@ -94,6 +104,9 @@ def _members(name: str, values: Sequence[Any] | NDArray[Any]) -> list[str]:
     array = np.asarray(values)
     if array.dtype.kind == "f":
         return [f'"{name}":{value:.6g}' if value == value else f'"{name}":null' for value in array.tolist()]
+    if array.dtype.kind in "iu":
+        key = json.dumps(name)
+        return [f"{key}:{value}" for value in array.tolist()]
     known = {value: f"{json.dumps(name)}:{json.dumps(value)}" for value in set(array.tolist())}
     return [known[value] for value in array.tolist()]
 

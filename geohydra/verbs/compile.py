@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ from geohydra.command.arguments import add_composing, asked, parse, parser
 from geohydra.command.console import near_path, table
 
 if TYPE_CHECKING:
+    from geohydra.pipeline.cluster import Cluster
     from geohydra.pipeline.documents import Compiled
+    from geohydra.plan import Plan
 
 _EXAMPLES = """  geohydra compile -o pipeline.yaml store=s3://bucket/geohydra
   geohydra compile -o pipeline.yaml --image registry.example.org/geohydra@sha256:... hardware=gpu
@@ -33,27 +36,40 @@ def main(words: Sequence[str]) -> int:
     if wanted is None:
         return 0
     from geohydra.build import build
+    from geohydra.command.performing import recipes_of
     from geohydra.command.planning import plan_of
     from geohydra.config.parameters import parameters_of
+    from geohydra.pipeline.cluster import Cluster
     from geohydra.pipeline.render import compile_plan
 
     jobs = wanted.compose(fixed=True)
     plan, store = plan_of(jobs)
     first = jobs[0].config
+    cluster = build(first["cluster"], where="cluster") if "cluster" in first else Cluster()
     compiled = compile_plan(
         plan,
         given.output,
         image=given.image,
         store=store,
         hardware=first["hardware"],
-        cluster=build(first["cluster"], where="cluster") if "cluster" in first else None,
+        cluster=cluster,
         parameters=parameters_of(jobs[0], name=wanted.name),
+        recipes=recipes_of(plan, jobs, wanted.name),
     )
     print(f"{near_path(given.output)}: {len(plan.steps)} steps, image {compiled.image}, store {store}")
     if compiled.kubernetes is not None:
         print(f"{near_path(compiled.kubernetes)}: the same with what only Kubernetes knows: upload this one to Kubeflow")
     print(_sizes(compiled))
+    for note in _notes(cluster, store, plan):
+        print(f"note: {note}", file=sys.stderr)
     return 0
+
+
+def _notes(cluster: Cluster, store: str, plan: Plan) -> Iterator[str]:
+    if not cluster.reaches(store):
+        yield f"the store {store} is a folder of this machine: before you send this to a cluster, compile it with store=s3://..."
+    if plan.at_once is not None:
+        yield "sweep.parallel counts where somebody watches (runner=kfp): this file starts all jobs at once"
 
 
 def _sizes(compiled: Compiled) -> str:

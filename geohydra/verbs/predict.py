@@ -70,7 +70,8 @@ def overrides(places: Sequence[str], given: Sequence[str]) -> list[str]:
     elif "bundle.uri" not in keys:
         raise ConfigError("predict", "a bundle is needed", "geohydra predict BUNDLE 'images/*.tif' -o FOLDER")
     if places[1:]:
-        words.append(f"source.images=[{','.join(quoted(place) for place in places[1:])}]")
+        key = "source.of.images" if "source=series" in given else "source.images"
+        words.append(f"{key}=[{','.join(quoted(place) for place in places[1:])}]")
     elif not keys & {"source", "source.images"}:
         raise ConfigError("predict", "no images are named", "geohydra predict BUNDLE 'images/*.tif' -o FOLDER")
     return [*(word for word in words if word.partition("=")[0] not in keys), *given]

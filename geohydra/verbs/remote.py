@@ -76,6 +76,8 @@ def _submit(wanted: Asked) -> int:
     with packed(wanted) as ready:
         identity, name, told = submit(ready.server, ready.runner, ready.file, ready.cluster, ready.name)
         print(f"{told}: {name}, {ready.server.link('run', identity)}")
+        if ready.shown:
+            print(f"in MLflow, once it has ended: {ready.shown}")
     return 0
 
 
@@ -86,9 +88,9 @@ def _watch(server: Server, identity: str, seconds: float) -> int:
     from geohydra.pipeline.runners import CANCELLED
 
     known: dict[str, str] = {}
+    run = server.run(identity)
     print(server.link("run", identity), flush=True)
     while True:
-        run = server.run(identity)
         for node in run.nodes:
             if not node.name.endswith("-driver") and not node.name.startswith(("executor", "root")) and known.get(node.id) != node.state:
                 known[node.id] = node.state
@@ -97,6 +99,7 @@ def _watch(server: Server, identity: str, seconds: float) -> int:
             print(f"{run.name}: {run.state.lower()}{f', {run.error}' if run.error else ''}", flush=True)
             return {"SUCCEEDED": 0, "SKIPPED": 0, "CANCELED": CANCELLED}.get(run.state, FAILED)
         time.sleep(seconds)
+        run = server.run(identity)
 
 
 def _value(word: str) -> tuple[str, Any]:

@@ -66,6 +66,15 @@ def test_areas_in_degrees_are_areas_on_the_ground(make_scene):
     assert found["area_m2"][0] == pytest.approx(100 * 100 * 11.14 * 5.58, rel=0.01)
 
 
+def test_areas_in_web_mercator_are_areas_on_the_ground(make_scene):
+    pixels, labels = np.ones((1, 100, 100), np.uint8), np.ones((100, 100), np.uint8)
+    scene = make_scene("a", pixels, labels, crs="EPSG:3857", x=1_113_194.9, y=8_399_737.9, pixel=10.0)
+
+    found = per_class(measure_scenes([scene], ("water", "road"), threads=1, progress=quiet).total)
+
+    assert found["area_m2"][0] == pytest.approx(100 * 100 * 5.0 * 5.0, rel=0.01)
+
+
 def test_a_scene_of_nodata_is_told_and_changes_nothing(make_scene):
     _, scenes = made(make_scene)
     empty = make_scene("empty", np.zeros((2, 30, 30), np.uint8), np.zeros((30, 30), np.uint8), x=900_000.0, nodata=0)

@@ -76,3 +76,44 @@ def test_a_fold_that_is_none_is_a_config_error():
     found = problems({"_target_": "geohydra.chips.folds.KFold", "folds": 5, "fold": 5}, where="chip.split")
 
     assert "there is no fold 5: 5 folds are counted from 0 to 4" in str(found[0])
+
+
+def far_apart(empty_scene, count=40):
+    return [empty_scene(f"s{place}", 64, 64, x=1000.0 * place) for place in range(count)]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_fraction_for_choosing_leaves_more_for_learning(empty_scene, painted, together):
+    scenes = far_apart(empty_scene)
+
+    found = divided(scenes, painted(lambda scene, window: []), of="scenes", val=0.1, together=together)
+
+    counts = [[sum(region.split == split for region in division.regions) for split in ("train", "val", "test")] for division in found]
+    assert counts == [[27, 3, 10]] * 4
+    assert len({region.scene for division in found for region in division.regions if region.split == "test"}) == 40
+
+
+def test_blocks_leave_a_fraction_for_choosing_too(empty_scene, painted):
+    division, *_ = divided([empty_scene("a", 1024, 1024)], painted(lambda scene, window: []), size=128, unit="px", val=0.1)
+
+    shares = [ground(division, split, 1024, 1024).mean() for split in ("train", "val", "test")]
+    assert shares == pytest.approx([0.675, 0.075, 0.25], abs=0.03)
+
+
+def test_at_random_scenes_that_overlap_go_each_by_itself_and_this_is_told(empty_scene, painted):
+    scenes = [empty_scene(f"s{place}", 64, 64, x=32.0 * place) for place in range(40)]
+    with pytest.raises(DataError, match="1 part of the ground cannot give"):
+        divided(scenes, painted(lambda scene, window: []), of="scenes")
+
+    found = divided(scenes, painted(lambda scene, window: []), of="scenes", together=False)
+
+    for division in found:
+        assert len(division.regions) == 40
+        assert all(region.window.shape == CHIP for region in division.regions)
+        assert "show the same ground: scores may be too good" in division.notes[0]
+
+
+def test_blocks_are_never_divided_at_random():
+    found = problems({"_target_": "geohydra.chips.folds.KFold", "together": False}, where="chip.split")
+
+    assert "it wants of=scenes" in str(found[0])

@@ -65,6 +65,10 @@ def test_another_primary_config_can_be_named(project: Path) -> None:
         ("train.lr=range(1,3)", "train.lr: range(1,3) is several values; add -m"),
         ("train.lr=[1", "train.lr=[1: this word cannot be understood; quote a value"),
         ("source.path=POINT(1 2)", "source.path=POINT(1 2): this word cannot be understood"),
+        (
+            'train.lr={a: 1, "*": 2}',
+            'train.lr={a: 1, "*": 2}: this word cannot be understood; inside of { } the word before a colon has no quotes: {road: 4, *: 1}',
+        ),
         ("justaword", "justaword: this word cannot be understood; an override is written key=value"),
         ("+train.lr=1", "train.lr: this key exists already; leave out the +"),
         ("+experiment=big", "experiment: this group is chosen already; leave out the +"),

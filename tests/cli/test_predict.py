@@ -57,3 +57,11 @@ def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
 def test_any_text_can_be_quoted(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert compose([f"task.background={quoted(text)}"]).config["task"]["background"] == text
+
+
+def test_named_images_are_those_of_the_source_within_a_series(bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = compose(overrides([bundle, "new/*.tif"], ["source=series", r"source.place='(?P<place>T32U)'"])).config
+
+    assert config["source"]["of"]["images"] == ["new/*.tif"]
+    assert config["source"]["of"]["bands"] == ["red", "nir"]

@@ -16,7 +16,11 @@ def mistakes(*words: str) -> list[str]:
     ("word", "said"),
     [
         ("pipeline.shards.predict=65", "pipeline.shards.predict: 65 does not fit"),
-        ("+pipeline.shards.train=2", "pipeline.shards.train: the work of this step cannot be divided"),
+        ("pipeline.shards.chip=0", "pipeline.shards.chip: 0 does not fit"),
+        (
+            "+pipeline.shards.train=2",
+            "pipeline.shards.train: the work of this step cannot be divided; that of ingest, chip",
+        ),
         ("+pipeline.shards.predcit=2", "pipeline.shards.predcit: no step is called 'predcit'; did you mean 'predict'?"),
         ("pipeline.parameters=[train.lrr]", "pipeline.parameters: the config has no 'train.lrr'"),
         ("pipeline.parameters=[outputs]", "pipeline.parameters: no step uses 'outputs'"),

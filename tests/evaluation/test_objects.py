@@ -387,3 +387,24 @@ def test_tree_crowns_of_an_airborne_image_are_scored_as_pycocotools_does(realdat
     assert metrics["map50"] == pytest.approx(float(expected["map_50"]), abs=1e-6)
     assert metrics["map75"] == pytest.approx(float(expected["map_75"]), abs=1e-6)
     assert metrics["map50"] > metrics["baseline_map50"]
+
+
+def test_objects_on_pixels_that_were_not_measured_are_neither_missed_nor_false(world: World, tmp_path: Path) -> None:
+    boxes = np.array([[10.0, 10, 30, 30], [100, 100, 120, 120], [200, 10, 220, 30], [200, 60, 220, 80]])
+    found = detections(
+        np.vstack([boxes[:2], [[200, 200, 220, 220]], [[10, 300, 30, 320]]]), np.zeros(4, int), np.array([0.9, 0.8, 0.7, 0.6])
+    )
+    pair = world("a", (boxes, ["car"] * 4), found)
+    with rasterio.open(tmp_path / "a.tif") as file:
+        pixels = file.read()
+    pixels[:, 190:230, :] = 0
+    write_image(tmp_path / "a.tif", pixels, grid=GRID, nodata=0)
+
+    seen = meeting(pair, Terms(NAMES))
+
+    assert seen is not None
+    assert seen.truth.aside.tolist() == [False, False, True, True]
+    assert seen.found.aside.tolist() == [False, False, True, False]
+    assert seen.void.tolist() == [0, 0, 400, 0]
+    metrics = evaluate(Fleet(), [pair], split="test", settings=Evaluation(), work=work_in(tmp_path), thresholds={"car": 0.5})["metrics"]
+    assert (metrics["recall"], metrics["precision"]) == (1.0, pytest.approx(2 / 3))

@@ -15,6 +15,7 @@ from geohydra.bundle import Card, load_model, write_model
 from geohydra.errors import ConfigError
 from geohydra.models.anchors import fit
 from geohydra.models.detector import Detector, FasterRcnn, Fcos, MaskRcnn, RetinaNet
+from geohydra.models.detector_network import left_out
 from geohydra.models.fcos import Cells, matched
 from geohydra.models.turns import corners_from, turns_of
 
@@ -132,7 +133,7 @@ def test_anchors_follow_the_boxes(centre: float) -> None:
     sides = centre * np.exp(rng.normal(0, 0.4, (500, 2)))
     boxes = np.concatenate([np.zeros((500, 2)), sides], axis=1)
 
-    sizes, ratios = fit([boxes[:250][None], boxes[250:], np.full((3, 4), np.nan)], levels=3)
+    sizes, ratios = fit([boxes[:250][None], boxes[250:], np.full((3, 4), np.nan)], strides=[4, 8, 16])
 
     flat = np.array(sizes).ravel()
     assert (np.diff(flat) > 0).all()
@@ -144,8 +145,19 @@ def test_anchors_follow_the_boxes(centre: float) -> None:
     assert (best > 0.4).mean() > 0.97
 
 
+def test_small_objects_are_left_to_the_finest_cells() -> None:
+    cars, houses = np.full((300, 2), 7.0), np.full((100, 2), 27.0)
+    boxes = np.concatenate([np.zeros((400, 2)), np.concatenate([cars, houses])], axis=1)
+
+    sizes, _ = fit([boxes], strides=[4, 8, 16])
+
+    assert sizes[0] == [pytest.approx(7.0), pytest.approx(7.84)]
+    assert sizes[1] == [pytest.approx(27.0), pytest.approx(30.24)]
+    assert min(sizes[2]) > 2.7 * 16
+
+
 def test_without_boxes_anchors_are_those_of_any_detector() -> None:
-    sizes, ratios = fit([np.empty((0, 4))], levels=2)
+    sizes, ratios = fit([np.empty((0, 4))], strides=[4, 8])
 
     assert sizes == [[8, 12], [16, 24]]
     assert ratios == [0.5, 1, 2]
@@ -158,7 +170,7 @@ def test_each_object_has_a_cell_that_learns_it_and_ignored_ground_teaches_nothin
     cells = Cells(torch.stack([x.flatten(), y.flatten()], 1), torch.full((count,), 4.0), torch.zeros(count), torch.full((count,), 99.0))
     boxes = torch.tensor([[9.0, 9, 11, 11], [20, 20, 40, 40], [28, 28, 33, 33]])
 
-    found = matched(cells, boxes, torch.tensor([[48.0, 48, 64, 64]]))
+    found = matched(cells, boxes, left_out(cells.middles, {"ignored": torch.tensor([[48.0, 48, 64, 64]])}))
 
     assert set(found.tolist()) == {-2, -1, 0, 1, 2}
     assert (found.view(16, 16)[12:, 12:] == -2).all()
@@ -216,3 +228,24 @@ def test_fcos_learns_how_objects_are_turned() -> None:
         best = int((found["classes"] == number).nonzero()[0, 0])
         other = shapely.polygons(found["corners"][best].detach().double().numpy())
         assert shape.intersection(other).area / shape.union(other).area > 0.7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_not_measured_teaches_no_background(kind: type[Detector]) -> None:
+    """The losses do not change with what a detector says where nothing was measured, but they do where something was."""
+    torch.manual_seed(0)
+    network = kind(encoder="resnet10t").build(channels=3, classes=2).eval()  # type: ignore[call-arg]
+    images, truth = torch.randn(2, 3, 64, 64), batch()
+    valid = torch.ones(2, 64, 64, dtype=torch.bool)
+    valid[1] = False
+
+    with torch.inference_mode():
+        whole, part = network(images, truth), network(images, {**truth, "valid": valid})
+        ignored = truth["ignored"].clone()
+        ignored[1, 0] = torch.tensor([0.0, 0, 64, 64])
+        aside = network(images, {**truth, "ignored": ignored})
+
+    for name, loss in part.losses.items():
+        assert torch.isfinite(loss).all()
+        torch.testing.assert_close(loss, aside.losses[name])
+    assert any(not torch.allclose(loss, whole.losses[name]) for name, loss in part.losses.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -15,6 +16,9 @@ from typing import Any
 
 import yaml
 from kfp_wire import Refusal, nodes_of, now, pod_of, walk
+
+BELOW = "--"
+"""Between the names of a task and of the graphs that it lies in."""
 
 
 class Engine:
@@ -62,7 +66,7 @@ class Engine:
         place = self.folder / identity
         (place / "tasks").mkdir(parents=True, exist_ok=True)
         run = self.runs[identity]
-        (place / "spec.yaml").write_text(yaml.safe_dump(self.spec(run)))
+        (place / "spec.yaml").write_text(yaml.safe_dump(told_apart(self.spec(run))))
         (place / "parameters.json").write_text(json.dumps((run.get("runtime_config") or {}).get("parameters") or {}))
         with (place / "engine.log").open("wb") as log:
             command = [sys.executable, __file__, str(place)]
@@ -93,7 +97,7 @@ class Engine:
         if code is not None and run["state"] == "RUNNING":
             run["state"] = "FAILED" if code else "SUCCEEDED"
         places = (self.folder / run["run_id"] / "tasks").glob("*.json")
-        return {path.stem: json.loads(path.read_text()) for path in places}
+        return {path.stem.replace(BELOW, "/"): json.loads(path.read_text()) for path in places}
 
     def terminate(self, identity: str) -> None:
         if identity not in self.runs:
@@ -114,19 +118,22 @@ class Engine:
         self.start(identity)
 
     def log(self, identity: str, pod: str) -> str:
-        name = self.task_of(pod)
-        if (text := self.faults.get("logs", {}).get(name)) is not None:
+        path = self.path_of(pod)
+        if (text := self.faults.get("logs", {}).get(path[-1])) is not None:
             return str(text)
-        place = self.folder / identity / "tasks" / f"{name}.log"
+        place = self.folder / identity / "tasks" / f"{BELOW.join(path)}.log"
         if not place.exists():
             raise Refusal(500, f"Failed to read logs for run {identity}")
         return place.read_text()
 
     def task_of(self, pod: str) -> str:
+        return self.path_of(pod)[-1]
+
+    def path_of(self, pod: str) -> tuple[str, ...]:
         for run in self.runs.values():
             for path, _ in walk(self.spec(run), self.spec(run)["root"]):
                 if pod == pod_of(run["run_id"], path):
-                    return path[-1]
+                    return path
         raise Refusal(404, f"pods {pod!r} not found")
 
     def close(self) -> None:
@@ -134,6 +141,21 @@ class Engine:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def told_apart(spec: dict[str, Any]) -> dict[str, Any]:
+    """The same pipeline with a component for each task, called by its path: kfp's local runner names folders by components."""
+    components: dict[str, Any] = {}
+
+    def apart(component: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        own = copy.deepcopy(dict(component))
+        for name, task in own.get("dag", {}).get("tasks", {}).items():
+            here = (*path, name)
+            components[f"comp-{BELOW.join(here)}"] = apart(spec["components"][task["componentRef"]["name"]], here)
+            task["componentRef"]["name"] = f"comp-{BELOW.join(here)}"
+        return own
+
+    return {**spec, "root": apart(spec["root"], ()), "components": components}
 
 
 def execute(folder: Path) -> None:

@@ -4,7 +4,7 @@
 runner, in a process of its own (`kfp_engine.py`). Requests and answers are held against the models of
 `kfp_server_api`, which are generated from the published OpenAPI. `FOLDER/faults.json` says what goes wrong, and may change any time:
 
-    token           what a client must show
+    token           what a client must show; a list while a new one comes in
     tag             the release that the server claims to be
     forbidden       namespaces that nobody may use
     login           every answer is a page to log in
@@ -78,7 +78,8 @@ class Handler(BaseHTTPRequestHandler):
         faults = self.engine.faults
         if faults.get("down"):
             raise Refusal(int(faults["down"]), "no healthy upstream")
-        if faults.get("token") and self.headers.get("Authorization") != f"Bearer {faults['token']}":
+        tokens = [faults["token"]] if isinstance(faults.get("token"), str) else faults.get("token", [])
+        if tokens and self.headers.get("Authorization") not in [f"Bearer {token}" for token in tokens]:
             raise Refusal(401, "Unauthenticated: token has expired")
 
     def _routed(self) -> Any:

@@ -85,8 +85,8 @@ def nodes_of(spec: Mapping[str, Any], run: str, tasks: Mapping[str, Any]) -> lis
             task = component["dag"]["tasks"][name]
             inner = spec["components"][task["componentRef"]["name"]]
             here = (*path, name)
-            names = {one[-1] for one, _ in walk(spec, inner)} if "dag" in inner else {name}
-            if not names & {task.rpartition("/")[2] for task in tasks}:
+            below = [one for one, _ in walk(spec, inner, here)] if "dag" in inner else [here]
+            if not any("/".join(one) in tasks or one[-1] in tasks for one in below):
                 continue
             told = tasks.get("/".join(here)) or tasks.get(name, {"state": "RUNNING"})
             driver = add(path, f"{name}-driver", "SUCCEEDED")

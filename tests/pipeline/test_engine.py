@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from geohydra.errors import ConfigError
 from geohydra.identity import fingerprint
+from geohydra.pipeline import graph
 from geohydra.pipeline.cluster import Cluster
 from geohydra.pipeline.documents import Compiled
 from geohydra.pipeline.render import compile_plan
+from geohydra.pipeline.runners.kfp_graph import steps_by_path
 from geohydra.pipeline.runners.stored import locate, stored_steps
 from geohydra.plan import Plan, PlannedStep, make_plan
 from geohydra.work import read_manifest
@@ -106,6 +109,37 @@ def test_kfp_withholds_what_we_withhold(run_with_kfp: Kfp, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scales", [(2,), (1, 2)])
+def test_shards_with_a_graph_of_their_own_make_the_same(
+    run: Run, run_with_kfp: Kfp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scales: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(graph, "MOST_FLAT", 3)
+    plan = make_plan("p", [numbers({"n": 5, "scale": scale}, shards=3, name=f"p-{scale}") for scale in scales])
+    run(plan, store=str(tmp_path / "ours"))
+
+    file = compiled(plan, tmp_path)
+    run_with_kfp(file.path)
+
+    spec = yaml.safe_load(file.path.read_text())
+    assert len(spec["components"]["comp-squares-shards"]["dag"]["tasks"]) == 4
+    known = steps_by_path(spec, plan, graph.make_graph(plan, {}))
+    assert sorted(step.id for step in known.values()) == sorted(step.id for step in plan.steps)
+    assert same_outputs(plan, str(tmp_path / "ours"), str(tmp_path / "store"))
+    assert {step["status"] for step in runs(tmp_path / "store").values()} == {"done"}
+
+
+def test_a_graph_of_shards_that_is_too_large_is_refused_with_how_many_fit(
+    steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "MOST_FLAT", 20)
+    keys = [f"scale.key_{place}" for place in range(60)]
+    plan = make_plan("p", [numbers({"n": 5, "scale": {key.partition(".")[2]: 1 for key in keys}}, shards=32)])
+
+    with pytest.raises(ConfigError, match=r"the graph has [\d,]+ bytes, and a cluster takes 100,000.*about \d+ shards fit"):
+        compiled(plan, tmp_path, *keys)
+
+
+@pytest.mark.slow
 def test_a_run_with_other_values_makes_what_a_plan_with_these_values_makes(run: Run, run_with_kfp: Kfp, tmp_path: Path) -> None:
     def config(n: int, scale: float, when: str) -> dict[str, Any]:
         return {"n": n, "scale": scale, "deploy": {"when": when}}
@@ -148,6 +182,23 @@ def test_the_last_task_compares_the_jobs_of_a_sweep(run_with_kfp: Kfp, tmp_path:
     assert [line.split(",")[0] for line in table.read_text().splitlines()] == ['"job"', '"p-1"', '"p-2"', '"p-3"']
     (page,) = (tmp_path / "root").rglob("report/report")
     assert "3 jobs" in page.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("given", "head"), [({}, ""), ({"n": 8}, "# The run was started with n=8, which has to be added.\n")])
+def test_the_last_task_keeps_the_config_of_the_best_job(run_with_kfp: Kfp, tmp_path: Path, given: dict[str, int], head: str) -> None:
+    sweep = {"goal": "test/iou:max"}
+    plan = make_plan("p", [numbers({"n": 5, "scale": scale, "sweep": sweep}, name=f"p-{scale}") for scale in (1, 2)])
+    recipes = {f"p-{scale}": f"# @package _global_\nscale: {scale}\n" for scale in (1, 2)}
+    place, parameters = tmp_path / "p.yaml", {"n": ("n",)}
+    compile_plan(plan, place, store=str(tmp_path / "store"), hardware=HARDWARE, image="x", parameters=parameters, recipes=recipes)
+
+    run_with_kfp(place, **given)
+
+    (best,) = (tmp_path / "store" / "runs").glob("*/conf/experiment/best.yaml")
+    assert best.read_text() == f"# @package _global_\n{head}scale: 1\n"
+    (page,) = (tmp_path / "root").rglob("report/report")
+    assert "scale: 1" in page.read_text()
 
 
 @pytest.mark.slow

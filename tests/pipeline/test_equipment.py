@@ -151,6 +151,16 @@ def test_a_tpu_is_an_accelerator(steps: Path, tmp_path: Path) -> None:
     assert container(compiled)["resources"]["accelerator"]["resourceType"] == "google.com/tpu"
 
 
+def test_tpus_are_asked_for_on_nodes_that_have_them(steps: Path, tmp_path: Path) -> None:
+    hardware = compose(["hardware=tpu"]).config["hardware"]
+
+    asked = overlay(written(tmp_path, dict(hardware["gpu"])))
+
+    assert asked["nodeSelector"]["labels"] == hardware["gpu"]["node_selector"]
+    assert {"cloud.google.com/gke-tpu-accelerator", "cloud.google.com/gke-tpu-topology"} <= set(asked["nodeSelector"]["labels"])
+    assert asked["tolerations"][0]["key"] == "google.com/tpu"
+
+
 def test_every_shipped_profile_is_one_and_compiles(hardware_option: str, steps: Path, tmp_path: Path) -> None:
     hardware = compose([f"hardware={hardware_option}"]).config["hardware"]
 

@@ -9,6 +9,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from scipy import ndimage
 
 from geohydra.models.detector_network import Answer
 from geohydra.prediction.masks import predict_masks
-from geohydra.prediction.pasting import outline, painted, pasted
+from geohydra.prediction.pasting import outline, outlines, painted, pasted
 from geohydra.prediction.settings import Prediction
 from geohydra.raster.write import CogWriter
 from geohydra.types import Asset, Grid, Image, Scene, Shape
@@ -156,3 +157,22 @@ def test_the_surest_lies_above_and_what_is_not_sure_is_left_out() -> None:
 
     assert (ids[7, 7], ids[12, 12], ids[18, 18]) == (2, 1, 0)
     assert kinds.tolist() == [0, 2, 1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 9999), st.integers(1, 12))
+def test_masks_that_are_traced_together_have_the_outlines_of_each_alone(seed: int, count: int) -> None:
+    draw = np.random.default_rng(seed)
+    masks = [(*draw.integers(0, 99, 2).tolist(), draw.random(draw.integers(0, 12, 2)) < draw.uniform(0.2, 1.1)) for _ in range(count)]
+
+    together = outlines(masks)
+
+    for (row, col, pixels), found in zip(masks, together, strict=True):
+        labels, _ = ndimage.label(pixels)
+        sizes = np.bincount(labels.ravel(), minlength=2)[1:]
+        assert found == outline(pixels, row=row, col=col)
+        if sizes.max() < 4:
+            assert found is None
+        else:
+            assert found.area == sizes.max()
+            assert shapely.box(col, row, col + pixels.shape[1], row + pixels.shape[0]).covers(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -15,7 +16,7 @@ from geohydra.models.detector import Fcos
 from geohydra.prediction.objects import find_all, least_scores, predict_objects
 from geohydra.prediction.settings import Prediction
 from geohydra.raster.write import CogWriter
-from geohydra.types import Asset, Grid, Scene, Shape
+from geohydra.types import Asset, Grid, Scene, Shape, Window
 from geohydra.work import Resources, Work
 
 GRID = Grid("EPSG:32633", (1, 0, 500_000, 0, -1, 5_000_000), Shape(150, 200))
@@ -70,6 +71,17 @@ def test_nothing_is_found_where_nothing_was_measured_or_outside_of_the_scene(sce
     assert ((found.boxes[:, 1] + found.boxes[:, 3]) / 2 < 160).all()
     assert (found.boxes >= 0).all()
     assert (found.boxes <= [150, 200, 150, 200]).all()
+
+
+def test_of_a_frame_only_the_part_that_it_shows_is_looked_at(scene: Scene, trained: TrainedModel) -> None:
+    extent = [20, 30, 100, 110]
+    part = replace(scene, grid=GRID.at(Window(20, 30, Shape(100, 110))))
+
+    found = find_all(replace(scene, properties={"geohydra:extent": extent}), trained, Prediction(window=64))
+
+    alone = find_all(part, trained, Prediction(window=64))
+    assert len(found) > 0
+    np.testing.assert_allclose(found.boxes, alone.moved(20, 30).boxes)
 
 
 def test_the_score_from_which_on_objects_are_told(trained: TrainedModel) -> None:

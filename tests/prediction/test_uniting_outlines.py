@@ -95,3 +95,23 @@ def test_an_object_that_one_window_sees_whole_is_taken_from_there() -> None:
     cut = piece(shapely.box(44, 10, 50, 22), 0, 0.9, window=(0, 0, 50, 50), scene=(50, 100))
 
     assert united([cut, whole]) == [whole]
+
+
+def test_an_outline_that_also_touches_the_ground_of_both_windows_from_outside_is_compared_too() -> None:
+    bent = shapely.union_all([shapely.box(10, 5, 48, 10), shapely.box(10, 5, 15, 48)])
+    edge = shapely.union_all([shapely.box(44, 44, 60, 47), shapely.box(50, 47, 53, 49)])
+    first = piece(bent, 0, 0.9, window=(0, 0, 50, 50), scene=(90, 90))
+    second = piece(edge, 0, 0.8, window=(40, 40, 90, 90), scene=(90, 90))
+    assert shapely.intersection(edge, shapely.intersection(first.seen, second.seen)).geom_type == "GeometryCollection"
+
+    assert united([second, first]) == [first, second]
+
+
+def test_groups_that_do_not_meet_stand_together_each_with_its_surest_first() -> None:
+    near, far, surest = (
+        piece(shapely.box(col, 5, col + 5, 10), 0, score, window=(0, 0, 50, 100), scene=(50, 100))
+        for col, score in ((5, 0.4), (8, 0.5), (50, 0.9))
+    )
+
+    assert united([near, surest, far], [0, 1, 0]) == [far, near, surest]
+    assert united([near, surest, far]) == [surest, far, near]

@@ -38,6 +38,12 @@ def test_resolutions_are_told_in_metres_too(crs: str, size: tuple[float, float],
     assert fineness(Grid(crs, (size[0], 0, 0, 0, -size[1], 60.0), Shape(1, 1))) == text
 
 
+def test_web_mercator_is_told_in_metres_of_the_ground_too() -> None:
+    at_60_degrees = (0.3, 0, 1_113_194.9, 0, -0.3, 8_399_737.9)
+
+    assert fineness(Grid("EPSG:3857", at_60_degrees, Shape(1, 1))) == "0.3 m (0.15 m on the ground)"
+
+
 def test_a_file_that_is_there_twice_is_named(tif: Write) -> None:
     first = tif("a.tif")
     (first.parent / "b.tif").write_bytes(first.read_bytes())

@@ -14,11 +14,12 @@ import rasterio
 from geohydra import catalogue
 from geohydra.errors import ConfigError, DataError
 from geohydra.ground import open_ground
-from geohydra.raster.frames import frames_of
+from geohydra.raster.frames import frames_of, shown
 from geohydra.raster.read import SceneReader
 from geohydra.raster.series import SeriesReader
 from geohydra.sources.frames import Frames
 from geohydra.sources.inspection import inspect
+from geohydra.tasks.video_clips import VideoClips
 from geohydra.types import Scene, Shape, Window
 
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
@@ -212,5 +213,73 @@ def test_frames_of_a_moving_camera_are_one_scene_on_a_grid_that_holds_them_all(t
     assert [int(image.valid.sum()) for image in images] == [600, 600]
     assert [int(image.pixels[0][image.valid].max()) for image in images] == [10, 20]
     assert np.argwhere(images[0].valid)[0].tolist() == [3, 0]
+    assert [shown(frame) for frame in (first, second)] == [Window(3, 0, Shape(20, 30)), Window(0, 5, Shape(20, 30))]
     objects = [ground.objects(Window(0, 0, scene.grid.shape)) for frame in (first, second) if (ground := open_ground(frame))]
     assert [one.boxes.tolist() for one in objects] == [[[5, 6, 7, 8]], [[5, 6, 7, 8]]]
+
+
+def _clips(folder: Path) -> str:
+    """Sequences of two frames in folders of two classes."""
+    for kind, name in (("jam", "a"), ("flowing", "b"), ("jam", "c")):
+        for number in (1, 2):
+            _frame(folder / kind / name / f"{number:03d}.png", number)
+    return f"{folder}/*/*/*.png"
+
+
+def test_sequences_are_of_the_class_of_the_folder_they_lie_in(tmp_path: Path) -> None:
+    source = Frames(images=_clips(tmp_path / "clips"), scene="sequence", sequence_classes="folders", classes=["flowing", "jam"])
+
+    catalogue.write(_scenes(source, tmp_path / "out"), tmp_path / "out")
+    scenes = catalogue.read(tmp_path / "out")
+
+    task = VideoClips(classes=["flowing", "jam"], frames=2)
+    found = {
+        scene.id: int(np.asarray(task.target(ground, Window(0, 0, clip.grid.shape))["label"])[0])
+        for scene in scenes
+        for clip in task.parts(scene)
+        if (ground := open_ground(clip))
+    }
+    assert found == {"a": 1, "b": 0, "c": 1}
+    looked = inspect(source, source.lock())
+    assert [(row["scene"], row["labels"]) for row in looked.rows] == [("a", "jam"), ("b", "flowing"), ("c", "jam")]
+    assert looked.classes == {"flowing", "jam"}
+
+
+def test_a_rule_may_tell_the_class_of_a_sequence(tmp_path: Path) -> None:
+    for name in ("jam-1_0001", "jam-1_0002", "free-2_0001", "free-2_0002"):
+        _frame(tmp_path / "all" / f"{name}.png", 1)
+    rule = r"(?P<sequence>(?P<class>\w+)-\d+)_(?P<frame>\d+)"
+    mapping: dict[str, str | None] = {"free": "flowing", "*": None}
+    source = Frames(images=f"{tmp_path}/all/*.png", sequence=rule, scene="sequence", sequence_classes="folders", class_mapping=mapping)
+
+    labels = {scene.id: scene.labels.classes if scene.labels else None for scene in _scenes(source, tmp_path / "out")}
+
+    assert labels == {"free-2": ("flowing",), "jam-1": None}
+
+
+def test_a_table_tells_the_classes_of_sequences(tmp_path: Path) -> None:
+    images = _clips(tmp_path / "clips")
+    (tmp_path / "classes.csv").write_text("sequence,class\na,flowing\nclips/jam/c,jam\n")
+    source = Frames(images=images, scene="sequence", sequence_classes=f"{tmp_path}/classes.csv")
+
+    labels = {scene.id: scene.labels.classes if scene.labels else None for scene in _scenes(source, tmp_path / "out")}
+
+    assert labels == {"a": ("flowing",), "b": None, "c": ("jam",)}
+    assert [entry.role for entry in source.lock()].count("sidecar") == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [("d,jam", "there is no sequence 'd'"), ("a,jam\na,jam", "names the sequence a twice"), ("a,jum", "unknown class 'jum'")],
+)
+def test_a_table_that_fits_no_sequences_is_told(tmp_path: Path, rows: str, words: str) -> None:
+    (tmp_path / "classes.csv").write_text(f"sequence,class\n{rows}\n")
+    told = {"images": _clips(tmp_path / "clips"), "sequence_classes": f"{tmp_path}/classes.csv", "classes": ["jam"]}
+
+    with pytest.raises(DataError, match=words):
+        _scenes(Frames(scene="sequence", **told), tmp_path / "out")  # type: ignore[arg-type]
+
+
+def test_sequences_have_classes_or_tracks_but_not_both() -> None:
+    with pytest.raises(ConfigError, match="leave one of both out"):
+        Frames(images="*.png", tracks="gt.txt", sequence_classes="folders")

@@ -13,11 +13,12 @@ from affine import Affine
 from geohydra import catalogue
 from geohydra.errors import ConfigError, DataError
 from geohydra.raster.clouds import CloudMask
-from geohydra.raster.series import SeriesReader, open_image
+from geohydra.raster.series import SeriesReader, open_image, open_pixels, read_times
 from geohydra.sources.files import Files
 from geohydra.sources.inspection import inspect
 from geohydra.sources.pairs import Pairs
 from geohydra.sources.times import Series
+from geohydra.tasks.time_series import as_series
 from geohydra.types import Scene, Window
 
 _DAYS = ("20200105", "20200120", "20200610", "20210612")
@@ -92,6 +93,34 @@ def test_a_composite_is_written_into_the_catalogue(tmp_path: Path) -> None:
         image = reader.read(Window(0, 0, scene.grid.shape))
 
     assert image.pixels[0, [0, 7, 15], 0].tolist() == [2, 2, 2]  # of 1, 4; of 1, 2, 4; of 1, 2, 3, 4: halves go to even numbers
+
+
+@pytest.mark.parametrize(
+    ("asked", "days", "values"),
+    [
+        ({"steps": "month", "stop": "2020-06-30"}, ["20200101", "20200201", "20200301", "20200401", "20200501", "20200601"], [2, 3]),
+        ({"steps": 10, "start": "2020-01-01", "stop": "2020-01-31"}, ["20200101", "20200111"], [1, 2]),
+        ({"steps": 5, "steps_by": "linear", "stop": "2020-01-31"}, ["20200105", "20200110", "20200115", "20200120"], [1, 1, 2, 2]),
+    ],
+)
+def test_a_series_becomes_regular(tmp_path: Path, asked: dict[str, Any], days: list[str], values: list[int]) -> None:
+    catalogue.write(_scenes(Series(of=_dated(tmp_path), place=_PLACE, clouds=_CLOUDS, **asked), tmp_path / "out"), tmp_path / "out")
+    (scene,) = catalogue.read(tmp_path / "out")
+
+    with open_pixels(as_series(scene)) as reader:
+        series = reader.read(Window(0, 0, scene.grid.shape))
+
+    assert [f"{time:%Y%m%d}" for time in series.times] == days == [f"{time:%Y%m%d}" for time in read_times(scene)]
+    assert series.pixels[series.valid[:, 15, 15], 0, 15, 15].tolist() == values
+    assert series.valid[:, 0, 0].tolist() == [day == days[0] for day in days] if "steps_by" not in asked else True
+
+
+def test_the_steps_of_a_year_begin_with_it(tmp_path: Path) -> None:
+    source = Series(of=_dated(tmp_path), place=_PLACE, clouds=_CLOUDS, years_from=1, steps=30)
+
+    starts = {scene.id: read_times(scene)[0] for scene in _scenes(source, tmp_path / "out")}
+
+    assert starts == {f"T32-{year}": datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2021)}
 
 
 def test_nothing_left_of_a_place_is_an_error(tmp_path: Path) -> None:
@@ -171,6 +200,9 @@ def test_check_tells_where_dates_and_bands_differ(tmp_path: Path) -> None:
         ({"pair": {"before": "2020-01-01/2020-02-01", "after": "2020-01-15/2020-03-01"}}, "does not begin after"),
         ({"pair": {"before": "2020-01-01", "after": "2021-01-01/2021-03-01"}}, "is no period"),
         ({"composite": "medium"}, "did you mean 'median'"),
+        ({"steps": "month", "steps_by": "linear"}, "linear is for steps of so many days"),
+        ({"steps": 10, "steps_by": "medium"}, "did you mean 'median'"),
+        ({"steps": 10, "pair": {"before": "2020-01-01/2020-02-01", "after": "2020-03-01/2020-04-01"}}, "of the two of a pair"),
         ({"composite": "best:nir"}, "asks for the band 'nir'"),
         ({"clouds": "scl"}, "is no mask of clouds"),
     ],

@@ -102,3 +102,16 @@ def test_a_scene_without_a_band_is_refused_before_any_is_predicted(outputs) -> N
     with pytest.raises(DataError, match="no blue"):
         predict.run({"task": outputs.task, "predict": SETTINGS}, work)
     assert not list(work.state.iterdir())
+
+
+def test_only_the_first_scenes_have_a_picture_whoever_predicts_them(outputs) -> None:
+    config = {"task": outputs.task, "predict": SETTINGS | {"quicklooks": 1}}
+    work = outputs.work("predict", "ingest", "train")
+    other = Work(work.inputs, made_folder(outputs.root / "other"), work.resources, shard=(1, 2))
+
+    predict.run(config, work)
+    predict.run(config, other)
+
+    assert ["quicklook" in row for row in index(work.out)] == [True, False]
+    assert [path.parent.name for path in work.out.glob("*/quicklook.png")] == ["north"]
+    assert not list(other.out.glob("*/quicklook.png"))

@@ -89,6 +89,16 @@ def test_cells_beyond_the_scene_are_unknown() -> None:
     assert task.truth(Ground(np.ones((4, 5), np.uint8)), Window(0, 0, Shape(2, 2))).tolist() == [[1, 1], [IGNORE, IGNORE]]
 
 
+def test_perfect_fractions_make_a_perfect_map_of_classes() -> None:
+    mask = np.random.default_rng(0).choice([0, 1, 2], (32, 32), p=[0.5, 0.3, 0.2]).astype(np.uint8)
+    task = CoarseSegmentation(classes=["water", "road"], cell=4, predict="fraction")
+
+    shares, _ = task.fractions(Ground(mask), Window(0, 0, Shape(8, 8)))
+
+    assert (shares[1:].amax(0) >= task.min_share).any()
+    np.testing.assert_array_equal(task.truth(Ground(mask), Window(0, 0, Shape(8, 8))), shares.numpy().argmax(0))
+
+
 @pytest.mark.parametrize("kind", ["class", "fraction"])
 def test_a_network_that_knows_loses_nothing(kind: str) -> None:
     task = CoarseSegmentation(classes=["water"], cell=2, predict=kind, min_share=0.5)  # type: ignore[arg-type]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -144,3 +146,23 @@ def test_the_model_must_find_objects_and_turned_ones_where_asked() -> None:
     assert list(plain.check({"model": boxes})) == []
     assert [error.problem for error in plain.check({"model": pixels})] == ["finds no objects"]
     assert "upright boxes only" in next(iter(turned.check({"model": boxes}))).problem
+
+
+def test_objects_on_ignored_ground_are_neither_to_be_found_nor_background(tmp_path: Path) -> None:
+    grid = Grid("EPSG:32632", (1, 0, 0, 0, -1, 0), Shape(64, 64))
+    boxes = [shapely.box(4, -20, 20, -4), shapely.box(40, -60, 60, -40)]
+    frame = geopandas.GeoDataFrame({"class": ["car", "car"]}, geometry=boxes, crs=grid.crs)
+    frame.to_parquet(tmp_path / "labels.parquet")
+    off = geopandas.GeoDataFrame({"class": ["?"]}, geometry=[shapely.box(32, -64, 64, -32)], crs=grid.crs)
+    off.to_parquet(tmp_path / "off.parquet")
+    ignored = str(tmp_path / "off.parquet")
+    scene = Scene("a", grid, (), LabelAsset(str(tmp_path / "labels.parquet"), "vector", ignored=ignored))
+    ground = open_ground(scene)
+    assert ground is not None
+
+    target: Any = Detection(classes=["car"]).target(ground, Window(0, 0, grid.shape))
+
+    assert target["boxes"].values.tolist() == [[4, 4, 20, 20]]
+    assert target["ignored"].values.tolist() == [[40, 40, 60, 60]]
+    assert target["known"].sum() == 64 * 64 - 32 * 32
+    assert not target["known"][32:, 32:].any()

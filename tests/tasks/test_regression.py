@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rio_cogeo import cog_validate
 
 from geohydra.build import build
+from geohydra.config.compose import compose
 from geohydra.errors import DataError
 from geohydra.evaluation.settings import Evaluation
 from geohydra.ground import open_ground
@@ -170,3 +171,11 @@ def test_maps_hold_values_and_are_compared(tmp_path: Path, scene: Scene, overlap
     pair = Pair(seen, tmp_path / "out", row, (Window(0, 0, Shape(40, 25)),))
     metrics = task.evaluate([pair], split="test", settings=Evaluation(), work=work)["metrics"]
     assert metrics["mae"] == pytest.approx(np.abs(2 * pixels[0] - pixels[1])[:, :25].mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("task", ["regression", "series_regression", "parcel_regression"])
+@pytest.mark.parametrize("source", ["files", "chips", "stac", "frames", "pairs"])
+def test_a_task_without_classes_takes_any_source(task: str, source: str) -> None:
+    config = compose([f"task={task}", f"source={source}"]).config
+
+    assert config["source"]["classes"] is None

@@ -96,6 +96,11 @@ def test_the_sweep_is_told_of_its_best_job_and_how_to_show_all(sweep: Comparison
     told = {key: value for event in events if event["event"] in ("metrics", "tags") for key, value in event["values"].items()}
     assert told == {"geohydra.jobs": "4", "geohydra.jobs_failed": "1", "geohydra.best": "job-1", "best/val/iou": 0.6}
     assert events[-1]["columns"] == ["val/iou", "test/iou", "val/loss", "hp/train.lr", "model"]
+    lines = events[-1]["table"].splitlines()
+    assert [word.replace("&ensp;", "").strip() for word in lines[0].strip("|").split("|")][:3] == ["job", "train.lr", "model"]
+    assert lines[2].startswith("| job-1&ensp; |")
+    assert len(lines) == 2 + 4
+    assert (events[-1]["page"], events[-1]["picture"]) == ("comparison/comparison.html", "comparison/parallel_coordinates.png")
     assert sum(event["event"] == "artifact" for event in events) == 5
 
 

@@ -225,6 +225,22 @@ def test_a_sweep_links_to_its_jobs_sorted_by_score(
     assert state["selectedColumns"] == ["metrics.`val/iou`", "metrics.`hp/train.lr`", "params.`model`"]
 
 
+def test_the_note_of_a_sweep_shows_its_jobs_without_another_click(
+    tracking: MlflowTracking, outputs: Path, ship: Callable[[Path], Any], client: MlflowClient
+):
+    journal = tracking.open(outputs / "j", name="sweep", kind="sweep", config=CONFIG)
+    table = "| job |\n| --- |\n| a |"
+    journal.view(sort="val/iou", columns=["val/iou"], table=table, page="comparison/comparison.html", picture="comparison/lines.png")
+
+    run = ship(outputs / "j")
+
+    note = run.data.tags["mlflow.note.content"]
+    place = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/comparison/comparison.html"
+    assert f"[compared on one page]({place}?workflowType=machine_learning)" in note.splitlines()[0]
+    assert f"\n\n{table}\n\n" in note
+    assert f"![](get-artifact?path=comparison%2Flines.png&run_uuid={run.info.run_id})" in note
+
+
 def test_an_attached_run_is_filled_and_left_open(
     tracking: MlflowTracking,
     outputs: Path,
@@ -251,6 +267,41 @@ def test_an_attached_run_is_filled_and_left_open(
         },
     }
     assert len(all_runs(client)) == 1
+
+
+def test_jobs_of_an_attached_sweep_stand_below_it_and_no_experiment_is_made(
+    tracking: MlflowTracking,
+    outputs: Path,
+    ship: Callable[[Path], Any],
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    theirs = client.create_run(client.create_experiment("theirs"), run_name="opened by the engine")
+    monkeypatch.setenv("MLFLOW_RUN_ID", theirs.info.run_id)
+    above = outputs / "runs/2/journal"
+    tracking.open(above, name="sweep", kind="sweep", config=CONFIG)
+    tracking.open(above / "0", name="job", kind="job", config=CONFIG, number=0, parent=above)
+
+    parent, child = ship(above), ship(above / "0")
+
+    assert parent.info.run_id == theirs.info.run_id
+    assert child.info.experiment_id == theirs.info.experiment_id
+    assert child.data.tags["mlflow.parentRunId"] == theirs.info.run_id
+    assert child.data.params["train.lr"] == "0.1"
+    assert client.get_experiment_by_name("fields") is None
+
+
+def test_the_page_of_the_engine_stands_in_the_note_once(journal: Record, folder: Path, ship: Callable[[Path], Any]):
+    place = "https://kubeflow.example.org/#/runs/details/abc"
+    journal.tags({"kubeflow.run_id": "abc", "kubeflow.url": place})
+    journal.tags({"kubeflow.url": place, "other": "1"})
+
+    run = ship(folder)
+
+    assert run.data.tags["kubeflow.url"] == place
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith(f"[The run on Kubeflow]({place})\n\n")
+    assert note.count(place) == 1
 
 
 def test_one_refused_parameter_costs_no_other(journal: Record, folder: Path, ship: Callable[[Path], Any]):

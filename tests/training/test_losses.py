@@ -14,7 +14,7 @@ from geohydra.build import build
 from geohydra.errors import ConfigError, Problems
 from geohydra.tasks.semantic_segmentation import SemanticSegmentation
 from geohydra.training.criteria import CrossEntropyLoss, FocalLoss
-from geohydra.training.losses import BOUND, CrossEntropy, Sum, automatic, class_shares, class_weights
+from geohydra.training.losses import BOUND, CrossEntropy, Sum, automatic, class_shares, class_weights, positive_weights
 
 SHARES = {"land": 0.7, "water": 0.2, "road": 0.1}
 
@@ -158,3 +158,10 @@ def test_shares_are_weighted_by_valid_pixels_and_the_background_has_the_rest():
 
 def test_shares_of_nothing_are_nothing():
     assert all(not math.isnan(share) for share in class_shares([(0.0, {"water": 1.0})], ["water"]).values())
+
+
+def test_root_weights_lie_between_none_and_automatic_ones():
+    shares = {"common": 0.8, "rare": 0.2}
+
+    assert class_weights("root", shares) == pytest.approx([weight**0.5 for weight in automatic([0.8, 0.2])])
+    assert positive_weights("root", shares) == pytest.approx([0.5, 2.0])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -11,11 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from geohydra.errors import DataError
 from geohydra.task import Detections
 from geohydra.types import Grid, Shape
-from geohydra.vector.found import files_of, found_batches, found_files, joined, outlines_over, read_found
+from geohydra.vector.drawing import rings_of
+from geohydra.vector.found import files_of, found_batches, found_files, joined, outlines_of, outlines_over, read_found
 
 GRID = Grid("EPSG:32633", (0.5, 0, 500_000, 0, -0.5, 5_000_000), Shape(100, 200))
 FOUND = Detections(np.array([[1, 2, 5, 9], [10, 20, 30, 41.0]]), np.array([0.5, 0.9], np.float32), np.array([0, 1]))
@@ -108,3 +114,26 @@ def test_outlines_are_drawn_where_the_objects_are(tmp_path: Path) -> None:
     green = np.argwhere(picture[..., 1] == 255)
     assert green.min(0).tolist() == pytest.approx([5, 10], abs=1)
     assert green.max(0).tolist() == pytest.approx([15, 20.5], abs=1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 9999), st.booleans(), st.sampled_from([(0.5, 0, 500_000, 0, -0.5, 5_000_000), (0.3, 0.1, 0, 0.05, 0.3, 0)]))
+def test_boxes_and_corners_are_written_as_polygons_of_the_same_places_are(seed: int, turned: bool, transform: Any) -> None:
+    draw = np.random.default_rng(seed)
+    top = draw.uniform(0, 90, (20, 2))
+    boxes = np.concatenate([top, top + draw.uniform(1, 40, (20, 2))], axis=1)
+    corners = rings_of(boxes) + draw.uniform(-0.4, 0.4, (20, 4, 2)) if turned else None
+    if corners is not None:
+        corners[::2] = corners[::2, ::-1]
+    found = Detections(boxes, draw.random(20).astype(np.float32), draw.integers(0, 2, 20), corners)
+    texts, tables = [], []
+    for shapes in (None, outlines_of(found)):
+        with TemporaryDirectory() as place:
+            with found_files(Path(place), grid=replace(GRID, transform=transform), classes=("car", "house")) as writer:
+                writer.write(found, shapes)
+            texts.append((Path(place) / "objects.geojson").read_text())
+            tables.append(pq.read_table(Path(place) / "objects.parquet"))
+
+    assert texts[0] == texts[1]
+    assert tables[0]["geometry"] == tables[1]["geometry"]
+    assert np.allclose(tables[0]["area_m2"], tables[1]["area_m2"], rtol=1e-12)

@@ -47,7 +47,8 @@ def burnt(polygons: list[shapely.Geometry], classes: list[str], grid: Grid) -> n
     return rasterize(pairs, out=out, transform=Affine(*grid.transform)) if pairs else out
 
 
-steps = st.one_of(st.integers(-10, 110).map(lambda n: n / 2), st.floats(-5, 45).map(lambda n: round(n, 4)), st.integers(0, 30).map(lambda n: n / 3))
+odd = st.floats(-5, 45).map(lambda n: round(n, 4))
+steps = st.one_of(st.integers(-10, 110).map(lambda n: n / 2), odd, st.integers(0, 30).map(lambda n: n / 3))
 points = st.tuples(steps, steps)
 blobs = st.lists(points, min_size=3, max_size=8).map(lambda at: shapely.make_valid(shapely.Polygon(at)))
 polygons = st.lists(

@@ -119,8 +119,9 @@ class Runner(Protocol):
 class Remote(Protocol):
     """A runner whose runs go on without this process."""
 
-    def take(self, parameters: Mapping[str, Sequence[str]]) -> None:
-        """Keys of the config that can be changed when the run is started again there, each with those that follow it."""
+    def take(self, parameters: Mapping[str, Sequence[str]], recipes: Mapping[str, str] | None = None) -> None:
+        """Keys of the config that can be changed when the run is started again there, each with those that follow it; the configs
+        of a sweep's jobs, one of which will be the best, as files."""
 
     def tells(self, config: Mapping[str, Any]) -> bool:
         """Whether the run itself tells tracking how it went."""

@@ -61,6 +61,7 @@ class KfpRunner:
         self.on_interrupt: Literal["leave", "terminate"] = on_interrupt
         self.retries = retries
         self.parameters: Mapping[str, Sequence[str]] = {}
+        self.recipes: Mapping[str, str] = {}
         self.reports = False
 
     @property
@@ -73,12 +74,13 @@ class KfpRunner:
     def warm(self) -> None:
         """Nothing has to be started here."""
 
-    def take(self, parameters: Mapping[str, Sequence[str]]) -> None:
+    def take(self, parameters: Mapping[str, Sequence[str]], recipes: Mapping[str, str] | None = None) -> None:
         """Keys of the config that can be changed when the run is cloned, each with those that follow it.
 
-        The run reports by itself then; as one batch of a search it leaves that to who searches.
+        The run reports by itself then, for which it gets the `recipes` of a sweep's jobs; as one batch of a search it leaves that to
+        who searches.
         """
-        self.parameters, self.reports = parameters, True
+        self.parameters, self.recipes, self.reports = parameters, recipes or {}, True
 
     def tells(self, config: Mapping[str, Any]) -> bool:
         """Whether the last task of the run tells tracking by itself: where pods can reach the server."""

@@ -22,9 +22,10 @@ def package(runner: KfpRunner, plan: Plan, *, store: str, hardware: Mapping[str,
 
     cluster: Cluster = build(plan.jobs[0].config["cluster"], where="cluster")
     uri = (plan.jobs[0].config.get("tracking") or {}).get("uri")
-    cluster.report = cluster.report and runner.reports and not (uri and is_file(uri))
+    cluster.report = cluster.report and runner.reports and plan.at_once is None and not (uri and is_file(uri))
     _refuse_unreachable(store, cluster)
-    compiled = compile_plan(plan, path, store=store, hardware=hardware, cluster=cluster, parameters=runner.parameters)
+    parameters, recipes = runner.parameters, runner.recipes
+    compiled = compile_plan(plan, path, store=store, hardware=hardware, cluster=cluster, parameters=parameters, recipes=recipes)
     if not runner.cache:
         _switch_cache_off(compiled.upload)
     return compiled.upload, cluster
@@ -43,10 +44,8 @@ def submit(server: Server, runner: KfpRunner, file: Path, cluster: Cluster, call
 
 def _refuse_unreachable(store: str, cluster: Cluster) -> None:
     """A folder of this machine is no place for a cluster's outputs, unless a volume is mounted there."""
-    if not storage.is_local(store):
-        return
-    folder = storage.local_path(store).absolute()
-    if not any(folder.is_relative_to(place) for place in cluster.volumes):
+    if not cluster.reaches(store):
+        folder = storage.local_path(store).absolute()
         hint = "set store=s3://..., or have the volume that holds it mounted at the same path: '+cluster.volumes={FOLDER: CLAIM}'"
         raise ConfigError("store", f"{folder} is a folder of this machine, which pods cannot reach", hint)
 

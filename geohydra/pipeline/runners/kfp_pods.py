@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from geohydra.pipeline.runners.kfp_graph import TaskState
 from geohydra.plan import PlannedStep
 
 _PULL = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
@@ -112,3 +113,13 @@ def _containers(status: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, A
 def _short(text: Any) -> str:
     words = " ".join(str(text or "no more is said").split())
     return words if len(words) <= 200 else f"{words[:197]}..."
+
+
+def pod_names(task: TaskState) -> list[str]:
+    """Names that the pod of a task may have: its node's id, or as newer engines build it from the template's name."""
+    names: list[str] = []
+    for node in reversed(task.pods[-1:]):
+        head, _, tail = node.id.rpartition("-")
+        made = [f"{head}-{template}-{tail}" for template in ("system-container-impl", "retry-system-container-impl")] if head else []
+        names += [name for name in (node.pod, node.id, *made) if name]
+    return list(dict.fromkeys(names))

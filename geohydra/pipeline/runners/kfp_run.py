@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import select
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,16 +15,19 @@ from geohydra import storage
 from geohydra.errors import EngineError
 from geohydra.pipeline.graph import make_graph
 from geohydra.pipeline.guards import unmet
-from geohydra.pipeline.runners import Failure, Listener, Outcome, StepOutcome, StepStatus, job_statuses
+from geohydra.pipeline.runners import Failure, GivingUp, Listener, Outcome, StepOutcome, StepStatus, job_statuses
 from geohydra.pipeline.runners.interrupt import Interrupts
 from geohydra.pipeline.runners.kfp import KfpRunner
 from geohydra.pipeline.runners.kfp_client import Run, Server
 from geohydra.pipeline.runners.kfp_graph import TaskState, may_be_made, state_of, steps_by_path, task_states
+from geohydra.pipeline.runners.kfp_left import collect
 from geohydra.pipeline.runners.kfp_package import package, submit
-from geohydra.pipeline.runners.kfp_pods import Reason, ending_reason, exit_code, waiting_reason
+from geohydra.pipeline.runners.kfp_parts import broken_jobs, next_part, not_come_to
+from geohydra.pipeline.runners.kfp_pods import Reason, ending_reason, exit_code, pod_names, waiting_reason
+from geohydra.pipeline.runners.step_log import event_of, parted, told_failure
 from geohydra.pipeline.runners.stored import locate, stored_steps
 from geohydra.plan import Plan, PlannedStep
-from geohydra.work import Request, failure_uri, read_manifest
+from geohydra.work import Request, forget_given_up, give_up, read_manifest
 
 _LOG_LINES = 12
 _FOLLOWED = 8
@@ -36,9 +37,7 @@ _BYTES_A_SECOND = 200_000
 """How fast logs are read: one of 10 MB every 50 seconds."""
 
 _NO_LOG = 30.0
-"""Seconds until a log that nobody has is asked for again."""
-
-_PROGRESS = re.compile(r"(\d+)/(\d+) (.*)")
+"""Seconds, at most, until a log that nobody has is asked for again."""
 
 
 def run_there(runner: KfpRunner, plan: Plan, *, store: str, hardware: Mapping[str, Any], folder: Path, listener: Listener) -> Outcome:
@@ -46,7 +45,6 @@ def run_there(runner: KfpRunner, plan: Plan, *, store: str, hardware: Mapping[st
     there = _There(runner, plan, store, hardware, folder, listener)
     if len(there.made) == len(plan.steps):
         return there.outcome()
-    there.begin()
     return there.watch()
 
 
@@ -61,11 +59,12 @@ class _Seen:
     since: float = 0.0
     again: float = 0.0
     read: int = 0
+    hopeless: str = ""
 
 
 class _There:
     def __init__(self, runner: KfpRunner, plan: Plan, store: str, hardware: Mapping[str, Any], folder: Path, listener: Listener) -> None:
-        self._runner, self._plan, self._store, self._hardware = runner, plan, store, hardware
+        self._runner, self._plan, self._part, self._store, self._hardware = runner, plan, plan, store, hardware
         self._folder, self._listener = folder, listener
         self._server = Server(runner.access)
         self._places = locate(plan, store)
@@ -76,32 +75,30 @@ class _There:
         self._since: datetime | None = None
         self._deaf_since: float | None = None
         self._retries = runner.retries
-        self._gave_up = ""
+        self._gave_up, self._stopped = "", False
         self.id = ""
         self.made = stored_steps(plan, store)
         for identity, seconds in self.made.items():
             self._end(identity, "stored", seconds=seconds)
 
     def begin(self) -> None:
-        """Submit the plan; where a run of exactly this plan is under way, watch that one."""
+        """Submit the plan, or the next part of it; where a run of exactly this is under way, watch that one."""
         import yaml
 
-        runner, server = self._runner, self._server
+        runner, server, part = self._runner, self._server, next_part(self._plan, self._ended)
         server.check()
-        file, cluster = package(runner, self._plan, store=self._store, hardware=self._hardware, path=self._folder / "pipeline.yaml")
+        file, cluster = package(runner, part, store=self._store, hardware=self._hardware, path=self._folder / "pipeline.yaml")
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         self._spec = next(iter(yaml.load_all(file.read_text(), Loader=loader)))
-        found = steps_by_path(self._spec, self._plan, make_graph(self._plan, runner.parameters))
-        order = {step.id: place for place, step in enumerate(self._plan.steps)}
+        found = steps_by_path(self._spec, part, make_graph(part, runner.parameters))
+        order = {step.id: place for place, step in enumerate(part.steps)}
         self._paths = dict(sorted(found.items(), key=lambda pair: order[pair[1].id]))
-        self.id, name, told = submit(server, runner, file, cluster, self._plan.name)
-        storage.write_bytes(str(self._folder / "kubeflow.json"), json.dumps({"run": self.id, "name": name}).encode())
-        self._listener.on_notice(f"{told}: {name}, {server.link('run', self.id)}")
-
-    def leave(self, text: str) -> None:
-        """Watch no more; what is not there yet counts as not done."""
-        self._listener.on_notice(text)
-        self._close("cancelled")
+        self._part, self._since = part, None
+        forget_given_up(self._store, [self._request(step) for step in part.steps if step.id not in self._ended])
+        self.id, name, told = submit(server, runner, file, cluster, part.name)
+        link = server.link("run", self.id)
+        storage.write_bytes(str(self._folder / "kubeflow.json"), json.dumps({"run": self.id, "name": name, "url": link}).encode())
+        self._listener.on_notice(f"{told}: {name}, {link}")
 
     def outcome(self) -> Outcome:
         """How all steps stand."""
@@ -110,15 +107,21 @@ class _There:
     def watch(self) -> Outcome:
         """Until the run has ended, or somebody has had enough of it."""
         with Interrupts() as interrupts:
-            while (run := self._look()) is None or not self._is_over(run):
-                if _heard(interrupts, self._runner.poll) and self._is_enough(interrupts.count):
-                    self.leave(
-                        f"left: the run goes on there, and the same command watches it again; `geohydra remote stop {self.id}` stops it"
-                    )
-                    return self.outcome()
+            while not (self._stopped or self._gave_up) and next_part(self._plan, self._ended).jobs:
+                self.begin()
+                self._watch_part(interrupts)
+        self._close("cancelled" if self._stopped else "skipped")
+        return self.outcome()
+
+    def _watch_part(self, interrupts: Interrupts) -> None:
+        while (run := self._look()) is None or not self._is_over(run):
+            if _heard(interrupts, self._runner.poll) and self._is_enough(interrupts.count):
+                how = f"the same command watches it again; `geohydra remote stop {self.id}` stops it"
+                self._listener.on_notice(f"left: the run goes on there, and {how}")
+                self._stopped = True
+                return
         self._finish(run)
         self._collect()
-        return self.outcome()
 
     def _is_over(self, run: Run) -> bool:
         """Whether it has ended, and for good."""
@@ -172,7 +175,13 @@ class _There:
 
     def _tell_failed(self, step: PlannedStep, task: TaskState) -> None:
         """At once, unless the run may go on from there."""
-        if not (self._retries and self._why(step, task).again):
+        if self._seen[step.id].hopeless or not (self._retries and self._why(step, task).again):
+            self._tell_lost(step, task)
+
+    def _tell_lost(self, step: PlannedStep, task: TaskState) -> None:
+        if why := self._seen[step.id].hopeless:
+            self._end(step.id, "pruned", seconds=self._took(step), error=Failure(f"step {step.id}", why))
+        else:
             self._fail(step, task)
 
     def _bear(self, error: EngineError) -> None:
@@ -208,7 +217,7 @@ class _There:
 
     def _tell_waiting(self, step: PlannedStep, task: TaskState) -> None:
         """Why its pod does not start. A pod that never will is waited for as long as a cluster that is silent."""
-        seen, names = self._seen[step.id], _pod_names(task)
+        seen, names = self._seen[step.id], pod_names(task)
         message = task.pods[-1].message if task.pods else task.message
         reason = waiting_reason(self._server.pod(names), self._server.events(names), message, step)
         if reason is None:
@@ -224,21 +233,29 @@ class _There:
     def _tell_retried(self, step: PlannedStep, task: TaskState) -> None:
         reason = self._why(step, TaskState("failed", task.message, task.pods[:-1]))
         seen = self._seen[step.id]
-        took = time.monotonic() - seen.started
-        outcome = StepOutcome(step.id, "retried", self._places[step.id], took, seen.attempts, self._failure(step, reason))
+        outcome = StepOutcome(step.id, "retried", self._places[step.id], self._took(step), seen.attempts, self._failure(step, reason))
         self._listener.on_step(step.id, outcome)
         seen.status, seen.read, seen.again = None, 0, 0.0
 
     def _follow(self, step: PlannedStep, task: TaskState) -> None:
         """The new lines of a pod's log, as what the step itself would tell."""
         seen = self._seen[step.id]
-        text = self._server.log(self.id, _pod_names(task))
+        text = self._server.log(self.id, pod_names(task))
         lines = text.rpartition("\n")[0].splitlines()
         for line in lines[seen.read :]:
-            if event := _event(line):
+            if event := event_of(line):
                 self._listener.on_event(step.id, event)
+                self._hear(step, event)
         seen.read = max(seen.read, len(lines))
-        seen.again = time.monotonic() + (len(text) / _BYTES_A_SECOND if text else _NO_LOG)
+        now = time.monotonic()
+        seen.again = now + (len(text) / _BYTES_A_SECOND if text else min(now - seen.started, _NO_LOG))
+
+    def _hear(self, step: PlannedStep, event: Mapping[str, Any]) -> None:
+        """A step without hope is asked to end by a note in the store, for a cluster stops whole runs only."""
+        seen, listener = self._seen[step.id], self._listener
+        if not seen.hopeless and "metrics" in event and isinstance(listener, GivingUp) and (why := listener.gives_up(step.id)):
+            seen.hopeless = why
+            give_up(self._request(step), why)
 
     def _start(self, identity: str) -> None:
         seen = self._seen[identity]
@@ -263,53 +280,82 @@ class _There:
         return [(step, tasks.get(path)) for path, step in self._paths.items() if step.id not in self._ended]
 
     def _finish(self, run: Run) -> None:
-        """Settle every step that has not ended: by the store first, then by what the cluster says of it."""
-        left = {step.id: task for step, task in self._tasks(run)}
-        for step in self._plan.steps:
-            if step.id in self._ended:
-                continue
-            task = left.get(step.id)
-            if read_manifest(self._places[step.id]) is not None:
-                self._tell_done(step)
-            elif missing := [need for need in step.before if self._ended[need].status not in ("done", "stored")]:
-                stopped = run.state == "CANCELED" and all(self._ended[need].status == "cancelled" for need in missing)
-                why = None if stopped else Failure(f"step {step.id}", f"not run, because {missing[0]} is missing")
-                self._end(step.id, "cancelled" if stopped else "skipped", error=why)
-            elif step.when and (unmet_now := unmet(step.when, [self._places[identity] for identity in step.needs.values()])):
-                self._end(step.id, "withheld", error=Failure(f"step {step.id}", unmet_now))
-            elif self._gave_up:
-                self._end(step.id, "skipped", error=Failure(f"step {step.id}", f"stopped, because {self._gave_up} cannot start"))
-            elif run.state == "CANCELED" and (task is None or task.state != "failed"):
-                self._end(step.id, "cancelled")
-            else:
-                self._fail(step, task or TaskState("failed", run.error))
+        """Settle every step that has not ended, but for those that the cluster did not come to: they go into the next run."""
+        tasks = {step.id: task for step, task in self._tasks(run)}
+        later = self._later(run, tasks)
+        for step in self._part.steps:
+            if step.id not in self._ended and step.id not in later:
+                self._settle(step, tasks.get(step.id), run)
         self._listener.on_notice(f"{run.state.lower()}: {self._server.link('run', self.id)}")
+        broken = broken_jobs(self._part, self._ended)
+        for step in self._part.steps:
+            if step.id in later and broken.issuperset(step.jobs):
+                self._end(step.id, "skipped", error=Failure(f"step {step.id}", "not run, because another step of its job failed"))
+        if later.difference(self._ended):
+            self._listener.on_notice("the cluster started nothing more after that: what it did not come to goes into a new run")
+        self._stopped = run.state == "CANCELED"
+
+    def _later(self, run: Run, tasks: Mapping[str, TaskState | None]) -> set[str]:
+        """Steps that were not started because another one failed."""
+        failed = any(task is not None and task.state == "failed" for task in tasks.values())
+        if run.state != "FAILED" or self._gave_up or not (failed or broken_jobs(self._part, self._ended)):
+            return set()
+        made = {step.id for step in self._part.steps if step.id not in self._ended and read_manifest(self._places[step.id]) is not None}
+        later = not_come_to(self._part, self._ended, tasks, made)
+        return {identity for identity in later if later.intersection(self._part.step(identity).before) or not self._unmet(identity)}
+
+    def _unmet(self, identity: str) -> str:
+        """Why a step is not to be done; "" where it waits for nothing, or where that holds."""
+        step = self._part.step(identity)
+        return unmet(step.when, [self._places[need] for need in step.needs.values()]) if step.when else ""
+
+    def _status(self, identity: str) -> str:
+        return self._ended[identity].status if identity in self._ended else ""
+
+    def _settle(self, step: PlannedStep, task: TaskState | None, run: Run) -> None:
+        """By the store first, then by what the cluster says of it."""
+        if read_manifest(self._places[step.id]) is not None:
+            self._tell_done(step)
+        elif missing := [need for need in step.before if self._status(need) not in ("done", "stored")]:
+            stopped = run.state == "CANCELED" and all(self._status(need) == "cancelled" for need in missing)
+            why = None if stopped else Failure(f"step {step.id}", f"not run, because {missing[0]} is missing")
+            self._end(step.id, "cancelled" if stopped else "skipped", error=why)
+        elif why_not := self._unmet(step.id):
+            self._end(step.id, "withheld", error=Failure(f"step {step.id}", why_not))
+        elif self._gave_up:
+            self._end(step.id, "skipped", error=Failure(f"step {step.id}", f"stopped, because {self._gave_up} cannot start"))
+        elif run.state == "CANCELED" and (task is None or task.state != "failed"):
+            self._end(step.id, "cancelled")
+        else:
+            self._tell_lost(step, task or TaskState("failed", run.error))
 
     def _fail(self, step: PlannedStep, task: TaskState) -> None:
-        names, seen = _pod_names(task), self._seen[step.id]
-        text = self._server.log(self.id, names)
+        text = self._server.log(self.id, pod_names(task))
         log = self._folder / "logs" / f"{step.id}.log" if text else None
         if log is not None:
             storage.write_bytes(str(log), text.encode())
             lines = text.rstrip().splitlines()
             shown = "\n".join(f"  | {line}" for line in lines[-_LOG_LINES:])
             self._listener.on_notice(f"the end of the log of {step.id} ({len(lines)} lines, all in {log}):\n{shown}")
-        took = time.monotonic() - seen.started if seen.started else 0.0
-        self._end(step.id, "failed", seconds=took, error=self._failure(step, self._why(step, task)), log=log)
+        self._end(step.id, "failed", seconds=self._took(step), error=self._failure(step, self._why(step, task)), log=log)
+
+    def _took(self, step: PlannedStep) -> float:
+        started = self._seen[step.id].started
+        return time.monotonic() - started if started else 0.0
 
     def _failure(self, step: PlannedStep, reason: Reason) -> Failure:
         return Failure(f"step {step.id}", reason.problem, reason.hint)
 
     def _why(self, step: PlannedStep, task: TaskState) -> Reason:
         """Why a task failed: its pod knows of memory and eviction, the step's own note of the rest."""
-        names = _pod_names(task)
+        names = pod_names(task)
         pod = self._server.pod(names)
         message = " ".join(dict.fromkeys([task.message, *(one.message for one in task.pods[-1:])])).strip()
         memory = (self._hardware.get(step.role) or {}).get("memory")
         if reason := ending_reason(pod, message, step, memory):
             return reason
         if told := self._note(step):
-            return Reason(*_parted(told))
+            return Reason(*parted(told))
         if task.state == "done":
             hint = "run it again with runner.cache=false"
             return Reason("the cluster took it from its own cache, and the store does not hold it any more", hint)
@@ -319,30 +365,22 @@ class _There:
 
     def _note(self, step: PlannedStep) -> str:
         """What the step itself left about its failure in this run."""
+        return told_failure(self._request(step), self._since)
+
+    def _request(self, step: PlannedStep) -> Request:
         needs = {need: self._places[identity] for need, identity in step.needs.items()}
-        place = failure_uri(Request(step.step, step.config, needs, self._store, shard=step.shard))
-        with suppress(FileNotFoundError):
-            note = json.loads(storage.read_bytes(place))
-            if self._since is None or datetime.fromisoformat(note["time"]).timestamp() >= int(self._since.timestamp()):
-                return str(note["told"])
-        return ""
+        return Request(step.step, step.config, needs, self._store, shard=step.shard)
 
     def _close(self, status: StepStatus) -> None:
         for step in self._plan.steps:
             if step.id not in self._ended:
-                self._end(step.id, status)
+                missing = next((need for need in step.before if self._status(need) not in ("done", "stored")), None)
+                why = Failure(f"step {step.id}", f"not run, because {missing} is missing") if missing and status == "skipped" else None
+                self._end(step.id, status, error=why)
 
     def _collect(self) -> None:
         """What the run's last task left in the store: its journals too where it could not reach the tracking server."""
-        left = storage.join(self._store, "runs", self.id)
-        if not storage.exists(left):
-            return
-        came = storage.fetch(left)
-        waiting = [path for path in sorted((came / "journal").rglob("*")) if path.is_file()] if (came / "journal").is_dir() else []
-        for path in waiting:
-            storage.write_bytes(str(self._folder / "journal" / path.relative_to(came / "journal")), path.read_bytes())
-        if waiting:
-            text = "MLflow could not be reached from the pods: what they told lies in this run's folder, `geohydra sync` sends it from here"
+        for text in collect(storage.join(self._store, "runs", self.id), self._folder):
             self._listener.on_notice(text)
 
 
@@ -352,32 +390,3 @@ def _heard(interrupts: Interrupts, seconds: float) -> bool:
     if readable:
         interrupts.clear()
     return bool(readable)
-
-
-def _event(line: str) -> dict[str, Any] | None:
-    """What a line of a pod's log tells: metrics of an epoch, or progress."""
-    if line.startswith("{"):
-        with suppress(ValueError):
-            told = json.loads(line)
-            return told if isinstance(told, dict) and isinstance(told.get("metrics"), dict) else None
-        return None
-    found = _PROGRESS.fullmatch(line)
-    return {"progress": int(found[1]), "total": int(found[2]), "text": found[3]} if found else None
-
-
-def _pod_names(task: TaskState) -> list[str]:
-    """Names that the pod of a task may have: its node's id, or as newer engines build it from the template's name."""
-    names: list[str] = []
-    for node in reversed(task.pods[-1:]):
-        head, _, tail = node.id.rpartition("-")
-        made = [f"{head}-{template}-{tail}" for template in ("system-container-impl", "retry-system-container-impl")] if head else []
-        names += [name for name in (node.pod, node.id, *made) if name]
-    return list(dict.fromkeys(names))
-
-
-def _parted(told: str) -> tuple[str, str]:
-    """A step's own words: problem and hint where it was a mistake of the user, the last line of a traceback else."""
-    if "Traceback (most recent call last)" in told:
-        return told.strip().splitlines()[-1], "its log tells more"
-    problem, _, hint = told.partition("; ")
-    return problem, hint

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,8 @@ from geohydra.build import problems
 from geohydra.errors import ConfigError, EngineError
 from geohydra.pipeline.runners import Outcome
 from geohydra.pipeline.runners.kfp import KfpRunner
-from geohydra.plan import Plan, make_plan
-from geohydra.work import read_manifest
+from geohydra.plan import Job, Plan, Stage, make_plan
+from geohydra.work import Request, give_up, read_manifest
 
 from ..conftest import HARDWARE, Watch, numbers, planned, stage, until
 from .conftest import Kubeflow
@@ -86,6 +89,84 @@ def test_jobs_of_a_sweep_are_one_run(there: There, tmp_path: Path, kubeflow: Kub
 
     assert outcome.jobs == {"job-1": "done", "job-2": "done"}
     assert kubeflow.asked("POST /apis/v2beta1/runs") == 1
+
+
+@pytest.mark.slow
+def test_no_more_jobs_are_under_way_than_allowed(there: There, tmp_path: Path, kubeflow: Kubeflow, steps: Path, watch: Watch) -> None:
+    jobs = [numbers({"n": 3, "scale": scale, "cluster": cluster(tmp_path)}, name=f"job-{scale}") for scale in (1, 2, 3)]
+
+    outcome = there(replace(make_plan("numbers", jobs), at_once=2))
+
+    assert set(outcome.jobs.values()) == {"done"}
+    assert kubeflow.asked("POST /apis/v2beta1/runs") == 2
+    assert watch.statuses("number") == ["running", "done"]
+
+
+@pytest.mark.slow
+def test_a_failed_job_stops_no_other_though_the_cluster_stops_at_it(
+    there: There, tmp_path: Path, kubeflow: Kubeflow, steps: Path, watch: Watch
+) -> None:
+    stages = (
+        Stage("first", "plugged.note", 1, (), ("first",), "cpu"),
+        Stage("number", "plugged.number", 1, ("first",), ("n",), "cpu"),
+    )
+    first = {"name": "first", "notes": str(tmp_path / "notes.txt")}
+    jobs = [Job(f"job-{n}", {"n": n, "first": first, "cluster": cluster(tmp_path)}, stages) for n in (2, -1, 3)]
+
+    outcome = there(make_plan("numbers", jobs))
+
+    assert outcome.jobs == {"job-2": "done", "job--1": "failed", "job-3": "done"}
+    assert outcome.exit_code == 5
+    assert kubeflow.asked("POST /apis/v2beta1/runs") == 2
+    assert "what it did not come to goes into a new run" in said(watch)
+    assert not any("left neither" in str(step.error) for step in outcome.steps.values())
+
+
+@pytest.mark.slow
+def test_of_jobs_of_equal_shape_only_the_one_that_failed_is_told_as_failed(
+    there: There, tmp_path: Path, kubeflow: Kubeflow, steps: Path
+) -> None:
+    jobs = [numbers({"n": n, "scale": 2, "cluster": cluster(tmp_path)}, name=f"job-{n}") for n in (2, -1)]
+
+    outcome = there(make_plan("numbers", jobs))
+
+    assert outcome.jobs == {"job-2": "done", "job--1": "failed"}
+    assert [step.id for step in outcome.failures] == ["number-2"]
+    assert "a number below zero" in str(outcome.failures[0].error)
+    assert outcome.failures[0].log is not None
+    assert "a number below zero" in outcome.failures[0].log.read_text()
+
+
+class Hopeless(Watch):
+    """Gives a step up after its first score."""
+
+    def gives_up(self, identity: str) -> str:
+        return "no hope" if any("metrics" in event for step, event in self.events if step == identity) else ""
+
+
+@pytest.mark.slow
+def test_a_step_without_hope_ends_itself(kubeflow: Kubeflow, tmp_path: Path, steps: Path) -> None:
+    watch, folder = Hopeless(), tmp_path / "run"
+    gate = {"gate": str(tmp_path / "gate")}
+    plan = planned({"a": gate, "b": gate, "cluster": cluster(tmp_path)}, stage("a", "scoring"), stage("b", "scoring", "a"))
+    runner = KfpRunner(host=kubeflow.host, poll=0.1, retries=1)
+
+    outcome = runner.run(plan, store=str(tmp_path / "store"), hardware=HARDWARE, folder=folder, listener=watch)
+
+    assert outcome.jobs == {"job": "pruned"}
+    assert (outcome.steps["a"].status, outcome.steps["b"].status) == ("pruned", "skipped")
+    assert "no hope" in str(outcome.steps["a"].error)
+    assert kubeflow.asked(":retry") == 0
+
+
+@pytest.mark.slow
+def test_a_step_that_was_given_up_is_made_when_it_is_wanted_again(there: There, tmp_path: Path, steps: Path) -> None:
+    config = {"a": {"gate": str(tmp_path / "gate")}, "cluster": cluster(tmp_path)}
+    plan = planned(config, stage("a", "scoring"))
+    give_up(Request("plugged.scoring", plan.steps[0].config, {}, str(tmp_path / "store")), "no hope")
+    (tmp_path / "gate").touch()
+
+    assert there(plan).jobs == {"job": "done"}
 
 
 def test_a_failed_step_brings_its_words_and_its_log(there: There, tmp_path: Path, steps: Path, notes: Path, watch: Watch) -> None:
@@ -289,7 +370,11 @@ def test_a_token_in_a_file_is_read_again(there: There, plan: Plan, kubeflow: Kub
 
     def renew() -> None:
         until(lambda: watch.notices)
-        place.write_text("second")
+        kubeflow.go_wrong(token=["first", "second"])
+        (tmp_path / "draft").write_text("second")
+        (tmp_path / "draft").replace(place)
+        asked = len(kubeflow.requests())
+        until(lambda: len(kubeflow.requests()) > asked + 1)
         kubeflow.go_wrong(token="second")
 
     renewing = threading.Thread(target=renew)
@@ -343,6 +428,16 @@ def test_parameters_of_the_pipeline_are_inputs_of_the_run(there: There, plan: Pl
     there(plan, take={"n": ("n",)})
 
     assert "n:" in (tmp_path / "run" / "pipeline.yaml").read_text()
+
+
+def test_a_run_has_the_account_of_its_cluster(there: There, kubeflow: Kubeflow, tmp_path: Path, steps: Path) -> None:
+    kubeflow.go_wrong(frames=[frame("CANCELED")])
+
+    there(make_plan("numbers", [numbers({"n": 4, "scale": 2, "cluster": cluster(tmp_path, service_account="runner")})]))
+
+    with urllib.request.urlopen(f"{kubeflow.host}/apis/v2beta1/runs") as answer:
+        (run,) = json.load(answer)["runs"]
+    assert run["service_account"] == "runner"
 
 
 def test_no_secret_stands_in_what_is_written(
