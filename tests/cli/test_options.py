@@ -38,6 +38,7 @@ COMPANY = {
     "loss=l2": ["task=regression"],
     "model=encoder_head": ["task=coarse_segmentation"],
     "model=classifier": ["task=classification"],
+    "model=small_classifier": ["task=classification"],
     "model=siamese": ["task=change_detection"],
     "model=faster_rcnn": ["task=detection"],
     "model=fcos": ["task=detection"],
