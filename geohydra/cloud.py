@@ -1,4 +1,4 @@
-"""What an object store means when it refuses, or does not answer: a fact and a remedy, for every client that fsspec knows.
+"""What an object store means when it refuses, or does not answer: a fact and a remedy, for S3, and for logins of Google.
 
 No client is imported here: their exceptions are told apart by name, so that a store that nobody uses costs nothing.
 """

@@ -42,6 +42,11 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[\w.-]+")
 """How a key of a secret is named: `store-keys/access`."""
 
 
+def blanked(text: str) -> str:
+    """A text in which nothing of a known shape of credentials is left."""
+    return _ANY.sub("[left out]", text)
+
+
 def credentials(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
     """The place, and what it looks like, of every credential in nested data."""
     if isinstance(value, Mapping):

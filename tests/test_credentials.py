@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from geohydra.credentials import credential_in, credentials, refuse_credentials
+from geohydra.credentials import blanked, credential_in, credentials, refuse_credentials
 from geohydra.errors import ConfigError
 
 ANY = string.ascii_letters + string.digits
@@ -39,6 +39,8 @@ FOUND = {
 @pytest.mark.parametrize(("told", "text"), FOUND.items())
 def test_keys_of_well_known_services_are_found_in_a_text(told: str, text: str) -> None:
     assert credential_in(f"before {text} after") == told
+    assert credential_in(blanked(f"before {text} after")) is None
+    assert blanked(f"before {text} after").startswith("before ")
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -26,7 +26,8 @@ from typing import Any
 
 from geohydra import storage
 from geohydra.changes import changed, chosen_values, with_values
-from geohydra.errors import GeohydraError
+from geohydra.credentials import blanked
+from geohydra.errors import GeohydraError, StoreError
 from geohydra.report import read_metrics
 from geohydra.steps.live import told_live
 from geohydra.work import Request, Resources, failure_uri, perform, refuse_given_up
@@ -108,7 +109,8 @@ def _performed(request: Request) -> str:
         _show(event)
         live(event)
         if "metrics" in event:
-            refuse_given_up(request)
+            with suppress(StoreError):  # a store that does not answer for a moment says nothing of this step
+                refuse_given_up(request)
 
     try:
         refuse_given_up(request)
@@ -123,7 +125,8 @@ def _performed(request: Request) -> str:
 def _failure(error: BaseException) -> dict[str, str]:
     """What is kept of an error: as a sentence where it is a user's mistake, with its traceback where it is not."""
     told = str(error) if isinstance(error, GeohydraError) else "".join(traceback.format_exception(error))
-    return {"error": str(error) or type(error).__name__, "told": told[-4000:], "time": datetime.now(UTC).isoformat(timespec="seconds")}
+    error_told = blanked(str(error) or type(error).__name__)
+    return {"error": error_told, "told": blanked(told)[-4000:], "time": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -60,7 +60,8 @@ class _Curves:
         """Wait a bounded time until all has arrived; what has not is in the step's report too."""
         if self._journal is None or self._shipping is None:
             return
-        self._journal.end("FINISHED")
+        with suppress(GeohydraError, OSError):
+            self._journal.end("FINISHED")
         shipped = self._shipping.wait(_SECONDS)
         if shipped.problem:
             print(f"curves were not told live: {shipped.problem}", file=sys.stderr, flush=True)

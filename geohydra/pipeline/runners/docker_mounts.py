@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from glob import iglob
 from pathlib import Path
 from typing import Any
 
 from geohydra import storage
 from geohydra.errors import ConfigError
+from geohydra.plan import Plan
 
 MOST = 64
 """Folders that are mounted one by one; of more, the folders above them are."""
@@ -18,6 +20,22 @@ _LONGEST = 4096
 _NAMES = ("", "bin", "boot", "dev", "etc", "lib", "lib64", "opt", "opt/geohydra", "proc", "run", "sbin", "sys", "tmp", "usr", "var")
 _TAKEN = frozenset(Path("/", name) for name in _NAMES)
 """Folders that a container has of its own."""
+
+
+def volumes_of(plan: Plan, store: str, cache: Path, others: Iterable[str] = ()) -> dict[str, dict[str, str]]:
+    """What containers see of this machine: the store and the cache to write into, the rest to read. Files that a stored step names
+    too: what it left may tell of them, as scenes tell of their images."""
+    written = [cache, *([storage.local_path(store)] if storage.is_local(store) else [])]
+    read = needed_folders([step.config for step in plan.steps], others)
+    for path in (*read, *written):
+        if ":" in str(path):
+            raise ConfigError(
+                "runner",
+                f"containers cannot be given {path}, whose name has a colon",
+                "rename the folder, or link to it under another name",
+            )
+    volumes = {str(path): {"bind": str(path), "mode": "ro"} for path in read}
+    return volumes | {str(path): {"bind": str(path), "mode": "rw"} for path in written}
 
 
 def needed_folders(configs: Iterable[Mapping[str, Any]], others: Iterable[str] = ()) -> list[Path]:
@@ -50,13 +68,15 @@ def _places(text: str) -> Iterator[Path]:
     if not storage.is_local(text) or not 0 < len(text) < _LONGEST:
         return
     for one in storage.alternatives(text):
-        path = storage.local_path(one)
-        if wild := re.search(r"[*?\[]", str(path)):
-            path = Path(str(path)[: wild.start()] + "x").parent
         try:
+            path = storage.local_path(one)
+            if wild := re.search(r"[*?\[]", str(path)):
+                if next(iglob(str(path), recursive=True, include_hidden=True), None) is None:
+                    continue  # a rule for names, which looks like a pattern
+                path = Path(str(path)[: wild.start()] + "x").parent
             if path.exists():
                 yield from (_mountable(place) for place in {path, path.resolve()} if place != Path("/"))
-        except (OSError, ValueError):
+        except (OSError, RuntimeError, ValueError):
             return
 
 

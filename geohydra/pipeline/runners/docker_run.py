@@ -33,7 +33,7 @@ from geohydra.pipeline.runners.docker_engine import (
     stop_containers,
     user_of,
 )
-from geohydra.pipeline.runners.docker_mounts import needed_folders
+from geohydra.pipeline.runners.docker_mounts import volumes_of
 from geohydra.pipeline.runners.interrupt import Interrupts
 from geohydra.pipeline.runners.kfp_pods import ending_reason
 from geohydra.pipeline.runners.step_log import parted, told_failure
@@ -119,7 +119,7 @@ class _Containers:
             "arguments": arguments,
             "env": env | runner.env,
             "variables": list(runner.variables),
-            "volumes": self._volumes(cache),
+            "volumes": volumes_of(self._plan, self._store, cache, runner.folders),
             "steps": {self._places[step.id]: self._given(step, roles[step.role], cpus) for step in self._missing},
         }
 
@@ -127,13 +127,6 @@ class _Containers:
         threads = environment_of(role.cpu, (), "auto" if role.gpu else role.device)
         limits = limits_of(role, cpus) if self._runner.limits else gpus_of(role)
         return {"limits": limits, "env": threads, "log": str(self._log(step.id))}
-
-    def _volumes(self, cache: Path) -> dict[str, Any]:
-        """What containers see of this machine: the store and the cache to write into, the rest to read."""
-        written = [cache, *([storage.local_path(self._store)] if storage.is_local(self._store) else [])]
-        read = needed_folders([step.config for step in self._missing], self._runner.folders)
-        volumes = {str(path): {"bind": str(path), "mode": "ro"} for path in read}
-        return volumes | {str(path): {"bind": str(path), "mode": "rw"} for path in written}
 
     def _compiled(self, client: Any, roles: Mapping[str, Role]) -> Path:
         """The plan as a file, as it would be for a cluster, with the name by which kfp finds the image here."""

@@ -68,7 +68,7 @@ def ending_reason(pod: Mapping[str, Any], message: str, step: PlannedStep, memor
     if any(name in _GONE for name in known) or re.search(
         r"\b(evicted|preempt\w+|node (was )?(lost|shut\w* down)|pod deleted)\b", text, re.I
     ):
-        hint = f"give the role another attempt with +hardware.{step.role}.retries=2; what is done stays in the store"
+        hint = f"give the role another attempt with ++hardware.{step.role}.retries=2; what is done stays in the store"
         return Reason(f"its pod was evicted ({_short(status.get('message') or message)})", hint, again=True)
     if "DeadlineExceeded" in known or "exceeded its deadline" in text or "activeDeadlineSeconds" in text:
         return Reason("it took longer than its role may", f"raise hardware.{step.role}.timeout; a step goes on where its scratch is kept")

@@ -20,8 +20,9 @@ from geohydra.pipeline.hardware import Role
 from geohydra.pipeline.runners import Runner
 from geohydra.pipeline.runners.docker import DockerRunner
 from geohydra.pipeline.runners.docker_engine import connected, limits_of, refusal
-from geohydra.pipeline.runners.docker_mounts import MOST, needed_folders
+from geohydra.pipeline.runners.docker_mounts import MOST, needed_folders, volumes_of
 from geohydra.pipeline.runners.docker_tasks import Lines
+from geohydra.pipeline.runners.stored import locate, stored_steps
 from geohydra.plan import Plan, make_plan
 
 from ..conftest import HARDWARE, Watch, numbers
@@ -84,6 +85,13 @@ def test_places_elsewhere_and_long_texts_need_no_folder(tmp_path: Path) -> None:
     assert needed_folders([{"a": "s3://bucket/*.tif", "b": "https://example.org/a.tif", "c": "x" * 9999, "d": "y" * 300, "e": "\0"}]) == []
 
 
+def test_texts_that_only_look_like_places_need_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret.txt").write_text("")
+    monkeypatch.chdir(tmp_path)
+
+    assert needed_folders([{"scene": r"(?P<scene>[^/]+)_\d{8}", "pattern": "*.tif", "class": "~water", "folder": "[a-c]"}]) == []
+
+
 def test_relative_places_and_alternatives_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -116,6 +124,30 @@ def test_many_folders_become_the_one_above_them(tmp_path: Path) -> None:
         Path(name).write_text("")
 
     assert needed_folders([{"lock": names}]) == [tmp_path]
+
+
+def test_files_that_only_a_stored_step_names_are_there_for_the_steps_behind_it(steps: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    plan = make_plan("numbers", [numbers({"n": f"{tmp_path}/images", "scale": 2})])
+    store = tmp_path / "store"
+    first = Path(locate(plan, str(store))[plan.steps[0].id])
+    first.mkdir(parents=True)
+    (first / "manifest.json").write_text("{}")
+
+    assert list(stored_steps(plan, str(store))) == [plan.steps[0].id]
+    assert volumes_of(plan, str(store), tmp_path / "cache") == {
+        str(tmp_path / "images"): {"bind": str(tmp_path / "images"), "mode": "ro"},
+        str(tmp_path / "cache"): {"bind": str(tmp_path / "cache"), "mode": "rw"},
+        str(store): {"bind": str(store), "mode": "rw"},
+    }
+
+
+def test_a_folder_with_a_colon_is_refused(plan: Plan, tmp_path: Path) -> None:
+    odd = tmp_path / "2024-01-01T10:00"
+    odd.mkdir()
+
+    with pytest.raises(ConfigError, match="whose name has a colon"):
+        volumes_of(plan, str(tmp_path / "store"), tmp_path / "cache", [str(odd)])
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
