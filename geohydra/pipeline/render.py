@@ -239,7 +239,7 @@ class _Kit:
         inputs |= {"parts": list} if step.parts else {}
         inputs |= {parameter_name(key): typed(self._graph.parameters[key])[0] for key in task.parameters}
         outputs: dict[str, Any] = {"uri": dsl.OutputPath(str), "report": dsl.Output[dsl.HTML], "metrics": dsl.Output[dsl.Metrics]}
-        if "classification" in getattr(step_module(step.step), "SHOWS", ()):
+        if step.shard is None and "classification" in getattr(step_module(step.step), "SHOWS", ()):  # a shard knows no scores
             outputs["classification"] = dsl.Output[dsl.ClassificationMetrics]
         return self._container(step.step, ["geohydra.steps", step.step, *words], {**inputs, **outputs}, self._image_of(step.role))
 
