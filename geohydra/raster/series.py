@@ -155,19 +155,10 @@ class SeriesReader:
         return Series(pixels, valid, self.times)
 
 
-class SteppedReader:
-    """Reads a series by its `steps`: it can be used like a `SeriesReader`, with a time for each step."""
+class _Drawn:
+    """What is drawn from the acquisitions of a series: their files are its files."""
 
-    def __init__(self, scene: Scene, *, bands: Sequence[str] | None = None, open_files: int = OPEN_FILES) -> None:
-        if scene.steps is None:
-            raise ValueError(f"{scene.id} has no steps")
-        self.scene, self._steps = scene, scene.steps
-        self.bands = tuple(bands) if bands is not None else scene.bands
-        check_steps(self._steps, scene.bands, where=f"the steps of {scene.id}")
-        self._all = tuple(dict.fromkeys((*self.bands, *scored_bands(self._steps.how))))
-        self._series = SeriesReader(scene, bands=self._all, open_files=open_files)
-        self.times = step_times(self._series.times, self._steps)
-        self.dtype = self._series.dtype
+    _series: SeriesReader
 
     def __enter__(self) -> Self:
         return self
@@ -183,6 +174,21 @@ class SteppedReader:
     def block(self) -> Shape:
         """The shape of the blocks in which the first file is stored."""
         return self._series.block
+
+
+class SteppedReader(_Drawn):
+    """Reads a series by its `steps`: it can be used like a `SeriesReader`, with a time for each step."""
+
+    def __init__(self, scene: Scene, *, bands: Sequence[str] | None = None, open_files: int = OPEN_FILES) -> None:
+        if scene.steps is None:
+            raise ValueError(f"{scene.id} has no steps")
+        self.scene, self._steps = scene, scene.steps
+        self.bands = tuple(bands) if bands is not None else scene.bands
+        check_steps(self._steps, scene.bands, where=f"the steps of {scene.id}")
+        self._all = tuple(dict.fromkeys((*self.bands, *scored_bands(self._steps.how))))
+        self._series = SeriesReader(scene, bands=self._all, open_files=open_files)
+        self.times = step_times(self._series.times, self._steps)
+        self.dtype = self._series.dtype
 
     def read(self, window: Window) -> Series:
         """All steps of a window."""
@@ -197,7 +203,7 @@ class SteppedReader:
         return Series(found.pixels[:, : len(self.bands)], found.valid, found.times)
 
 
-class CompositeReader:
+class CompositeReader(_Drawn):
     """Reads a scene of several acquisitions as if it were one image, by its `composite`: it can be used like a `SceneReader`."""
 
     def __init__(self, scene: Scene, *, bands: Sequence[str] | None = None, open_files: int = OPEN_FILES) -> None:
@@ -208,21 +214,6 @@ class CompositeReader:
         self._all = tuple(dict.fromkeys((*self.bands, *scored_bands(self._how))))
         self._series = SeriesReader(scene, bands=self._all, open_files=open_files)
         self.dtype = np.result_type(*{asset.dtype for asset in scene.assets if set(asset.bands) & set(self.bands)}, self._series.dtype)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the files; a later read opens them again."""
-        self._series.close()
-
-    @property
-    def block(self) -> Shape:
-        """The shape of the blocks in which the first file is stored."""
-        return self._series.block
 
     def read(self, window: Window) -> Image:
         """The composite of a window; a pixel is valid where any acquisition is."""
