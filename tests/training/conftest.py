@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
+from geohydra.build import build
 from geohydra.task import Batch
 from geohydra.tasks.semantic_segmentation import SemanticSegmentation
 from geohydra.training.loop import Recipe
@@ -88,3 +91,12 @@ def make_network() -> Callable[..., nn.Module]:
 @pytest.fixture
 def make_recipe() -> Callable[..., Recipe]:
     return recipe
+
+
+@pytest.fixture
+def loss(loss_option: str, repository: Path, request: pytest.FixtureRequest) -> Any:
+    """Every shipped loss, for the SHARES of classes of the module that asks."""
+    node = yaml.safe_load((repository / "conf" / "loss" / f"{loss_option}.yaml").read_text())
+    if not node["_target_"].startswith("geohydra.training.losses."):
+        pytest.skip("a loss of something else than class maps")
+    return build(node, where="loss").build(request.module.SHARES)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from torch.nn import functional
 
 from geohydra.build import build
@@ -17,14 +15,6 @@ from geohydra.training.criteria import CrossEntropyLoss, FocalLoss
 from geohydra.training.losses import BOUND, CrossEntropy, Sum, automatic, class_shares, class_weights, positive_weights
 
 SHARES = {"land": 0.7, "water": 0.2, "road": 0.1}
-
-
-@pytest.fixture
-def loss(loss_option: str, repository: Path):
-    node = yaml.safe_load((repository / "conf" / "loss" / f"{loss_option}.yaml").read_text())
-    if not node["_target_"].startswith("geohydra.training.losses."):
-        pytest.skip("a loss of something else than class maps")
-    return build(node, where="loss").build(SHARES)
 
 
 @pytest.fixture

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-import yaml
 from torch.nn import functional
 
-from geohydra.build import build
 from geohydra.training.losses import BOUND, positive_weights
 from geohydra.training.multilabel import BinaryLoss
 from geohydra.types import IGNORE
 
 SHARES = {"water": 0.5, "road": 0.1, "field": 0.001}
-
-
-@pytest.fixture
-def loss(loss_option: str, repository: Path):
-    node = yaml.safe_load((repository / "conf" / "loss" / f"{loss_option}.yaml").read_text())
-    if not node["_target_"].startswith("geohydra.training.losses."):
-        pytest.skip("a loss of something else than class maps")
-    return build(node, where="loss").build(SHARES)
 
 
 @pytest.fixture
