@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -172,14 +175,33 @@ def as_it_is(batch: Any) -> Any:
 def loader(
     chips: Chips, *, batch_size: int, shuffle: bool, workers: int = 0, drop_last: bool = False, pin: bool = False
 ) -> DataLoader[Any]:
-    """A DataLoader over whole batches; call `loader.batch_sampler.set_epoch(n)` before each epoch."""
+    """A DataLoader over whole batches; call `loader.batch_sampler.set_epoch(n)` before each epoch.
+
+    Its processes come from a fork server: a fork of this one, with all its threads, may find a lock taken that nobody gives back.
+    """
     from torch.utils.data import DataLoader
 
     batches: Any = Batches(len(chips), batch_size, seed=chips.seed, shuffle=shuffle, drop_last=drop_last)
     dataset: Any = chips
-    return DataLoader(
-        dataset, batch_sampler=batches, num_workers=workers, collate_fn=as_it_is, pin_memory=pin, persistent_workers=workers > 0
-    )
+    apart: dict[str, Any] = {}
+    if workers:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__, "albumentations", "rasterio", "torch.utils.data"])
+        apart = {"multiprocessing_context": context, "persistent_workers": True, "worker_init_fn": _end_with_parent}
+    return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=as_it_is, pin_memory=pin, **apart)
+
+
+def _end_with_parent(worker: int) -> None:
+    """Ends a loader process when the process that it loads for is gone, even killed: its own parent is the fork server."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        raise RuntimeError(f"loader process {worker} was not started by multiprocessing")
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _flat(found: Gathered, values: NDArray[Any]) -> bool:

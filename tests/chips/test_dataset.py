@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -105,6 +108,29 @@ def test_chips_read_from_scenes_pass_to_loader_processes(cut):
     chips[0]
 
     assert sum(len(batch["image"]) for batch in loader(chips, batch_size=4, shuffle=False, workers=1)) == len(chips)
+
+
+LOADS = """
+import sys, time
+from pathlib import Path
+from geohydra.chips.dataset import loader, open_chips
+from geohydra.tasks.semantic_segmentation import SemanticSegmentation
+
+chips = open_chips(Path(sys.argv[1]), [], SemanticSegmentation(classes=["water", "road"]), split="train", stored=True)
+batches = iter(loader(chips, batch_size=1, shuffle=False, workers=2))
+next(batches)
+print(*(process.pid for process in batches._workers), flush=True)
+time.sleep(60)
+"""
+
+
+def test_loader_processes_end_with_a_killed_parent(cut):
+    with subprocess.Popen([sys.executable, "-c", LOADS, cut[0]], stdout=subprocess.PIPE, text=True) as parent:
+        readers = [psutil.Process(int(number)) for number in parent.stdout.readline().split()]
+        parent.kill()
+
+    assert len(readers) == 2
+    assert psutil.wait_procs(readers, timeout=30)[1] == []
 
 
 def test_an_empty_split_is_told(cut):

@@ -111,13 +111,13 @@ def test_a_failed_job_stops_no_other_though_the_cluster_stops_at_it(
         Stage("number", "plugged.number", 1, ("first",), ("n",), "cpu"),
     )
     first = {"name": "first", "notes": str(tmp_path / "notes.txt")}
-    jobs = [Job(f"job-{n}", {"n": n, "first": first, "cluster": cluster(tmp_path)}, stages) for n in (2, -1, 3)]
+    jobs = [Job(f"job-{n}", {"n": n, "first": first, "cluster": cluster(tmp_path)}, stages) for n in (2, -1, 3, -4)]
 
     outcome = there(make_plan("numbers", jobs))
 
-    assert outcome.jobs == {"job-2": "done", "job--1": "failed", "job-3": "done"}
+    assert outcome.jobs == {"job-2": "done", "job--1": "failed", "job-3": "done", "job--4": "failed"}
     assert outcome.exit_code == 5
-    assert kubeflow.asked("POST /apis/v2beta1/runs") == 2
+    assert kubeflow.asked("POST /apis/v2beta1/runs") in (2, 3)  # in which order a cluster takes jobs is its own affair
     assert "what it did not come to goes into a new run" in said(watch)
     assert not any("left neither" in str(step.error) for step in outcome.steps.values())
 
