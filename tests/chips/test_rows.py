@@ -132,3 +132,14 @@ def test_what_leaves_a_chip_is_no_object_any_more() -> None:
 
     assert found[0].tolist() == [0, 2, 5, 8]
     assert np.isnan(found[1:]).all()
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("boxes", (0, 4)), ("points", (0, 4, 2)), ("points", (0, 2))])
+def test_a_batch_without_objects_has_nothing_to_cut_off(kind, shape):
+    assert within(np.empty(shape), kind, SIDE, SIDE).shape == shape
+
+
+def test_points_that_all_lie_outside_are_none():
+    corners = np.array([[[-3.0, 2], [-1, 2], [-1, 5], [-3, 5]], [[-3, 2], [1, 2], [1, 5], [-3, 5]]])
+
+    assert np.isnan(within(corners, "points", SIDE, SIDE)).all(axis=(1, 2)).tolist() == [True, False]
