@@ -80,11 +80,12 @@ def predict_scene(
         image = pool.submit(scene_pictures, scene) if settings.quicklook else None
         counts = _write_map(pass_over, kind, decision, form, folder, work)
         files = files_of(kind, form)
+        picture = None if image is None else pool.submit(kind.picture, folder, image.result())
         if settings.polygons:
             shapes, found = kind.shapes(settings, folder, tiling.cell, columns)
             files, counts = files | shapes, counts | found
-        if image is not None:
-            (folder / "quicklook.png").write_bytes(kind.picture(folder, image.result()))
+        if picture is not None:
+            (folder / "quicklook.png").write_bytes(picture.result())
             files["quicklook"] = "quicklook.png"
     return {"scene": scene.id} | {key: f"{out.name}/{name}" for key, name in files.items()} | counts
 
