@@ -34,7 +34,7 @@ WORDS = (
 )
 """One core a step, so that two trainings share this machine fairly."""
 
-EPOCHS = {"small": 8, "full": 30}
+EPOCHS = {"small": 8, "full": 45}
 """Trainings of half a minute: what starts only once should not be most of what is measured."""
 
 

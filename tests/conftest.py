@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from geohydra.pipeline.runners import StepOutcome
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -69,3 +73,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         group, _, kind = fixture.partition("_")
         if kind == "option":
             metafunc.parametrize(fixture, sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml")))
+
+
+class Watch:
+    """Remembers all that it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[StepOutcome] = []
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.notices: list[str] = []
+
+    def on_step(self, identity: str, outcome: StepOutcome) -> None:
+        assert identity == outcome.id
+        self.steps.append(outcome)
+
+    def on_event(self, identity: str, event: Mapping[str, Any]) -> None:
+        self.events.append((identity, dict(event)))
+
+    def on_notice(self, text: str) -> None:
+        self.notices.append(text)
+
+    def statuses(self, identity: str) -> list[str]:
+        return [step.status for step in self.steps if step.id == identity]
+
+
+@pytest.fixture
+def watch() -> Watch:
+    """A listener."""
+    return Watch()

@@ -79,13 +79,16 @@ def test_each_batch_of_a_search_is_one_graph_that_shares_what_it_can(learning: P
     assert (learning / "outputs" / "runs" / "latest" / "conf" / "experiment" / "best.yaml").exists()
 
 
-def test_a_search_on_the_cluster_tries_what_one_here_would(learning: Path, geohydra: Call, kubeflow: Kubeflow) -> None:
-    words = (*SEARCH, *VARIED, "sweep.trials=3", "sweep.startup=1")
+@pytest.mark.parametrize("goal", ["val/score:max", "[val/score:max,val/cost:min]"])
+def test_a_search_on_the_cluster_tries_what_one_here_would(learning: Path, geohydra: Call, kubeflow: Kubeflow, goal: str) -> None:
+    words = (*SEARCH, *VARIED, "sweep.trials=3", "sweep.startup=1", f"sweep.goal={goal}")
 
-    geohydra(*there(learning, *words))
+    done = geohydra(*there(learning, *words))
     geohydra(*words, "pipeline=learning", "outputs=here")
 
+    assert done.returncode == 0, done.stdout + done.stderr
     assert chosen(learning) == chosen(learning, "here")
+    assert len({row["val/cost"] for row in trials(learning).values()}) > 1
 
 
 def test_failed_trials_are_told_and_stop_no_others(learning: Path, geohydra: Call, kubeflow: Kubeflow) -> None:

@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
-from geohydra.pipeline.runners import Outcome, StepOutcome
+from geohydra.pipeline.runners import Outcome
 from geohydra.pipeline.runners.docker import DockerRunner
 from geohydra.pipeline.runners.docker_engine import LABEL
 from geohydra.plan import Job, Plan, Stage, make_plan
 from geohydra.work import read_manifest
+
+from ..conftest import Watch
 
 pytestmark = pytest.mark.slow
 
@@ -99,27 +101,6 @@ STEPS = {
 }
 
 
-class Watch:
-    """Remembers all that it is told."""
-
-    def __init__(self) -> None:
-        self.steps: list[StepOutcome] = []
-        self.events: list[tuple[str, dict[str, Any]]] = []
-        self.notices: list[str] = []
-
-    def on_step(self, identity: str, outcome: StepOutcome) -> None:
-        self.steps.append(outcome)
-
-    def on_event(self, identity: str, event: Mapping[str, Any]) -> None:
-        self.events.append((identity, dict(event)))
-
-    def on_notice(self, text: str) -> None:
-        self.notices.append(text)
-
-    def statuses(self, identity: str) -> list[str]:
-        return [step.status for step in self.steps if step.id == identity]
-
-
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a package of steps that somebody trusts."""
@@ -134,12 +115,6 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GEOHYDRA_PLUGINS", "boxed")
     monkeypatch.setenv("GEOHYDRA_CACHE", str(tmp_path / "cache"))
     return package.parent
-
-
-@pytest.fixture
-def watch() -> Watch:
-    """A listener."""
-    return Watch()
 
 
 Run = Callable[..., Outcome]

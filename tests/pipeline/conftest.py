@@ -16,9 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
-from geohydra.pipeline.runners import Outcome, StepOutcome
+from geohydra.pipeline.runners import Outcome
 from geohydra.pipeline.runners.local import LocalRunner
 from geohydra.plan import Job, Plan, Stage, make_plan
+
+from ..conftest import Watch
 
 HARDWARE = {"cpu": {"cpu": 1, "memory": 0.1}, "all": {"cpu": 64, "memory": 0.1}, "gpu": {"cpu": 1, "memory": 0.1, "gpu": 1}}
 
@@ -227,34 +229,6 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def notes(tmp_path: Path) -> Path:
     """A file that steps write into."""
     return tmp_path / "notes.txt"
-
-
-class Watch:
-    """Remembers all that it is told."""
-
-    def __init__(self) -> None:
-        self.steps: list[StepOutcome] = []
-        self.events: list[tuple[str, dict[str, Any]]] = []
-        self.notices: list[str] = []
-
-    def on_step(self, identity: str, outcome: StepOutcome) -> None:
-        assert identity == outcome.id
-        self.steps.append(outcome)
-
-    def on_event(self, identity: str, event: Mapping[str, Any]) -> None:
-        self.events.append((identity, dict(event)))
-
-    def on_notice(self, text: str) -> None:
-        self.notices.append(text)
-
-    def statuses(self, identity: str) -> list[str]:
-        return [step.status for step in self.steps if step.id == identity]
-
-
-@pytest.fixture
-def watch() -> Watch:
-    """A listener."""
-    return Watch()
 
 
 def stage(name: str, step: str, *needs: str, role: str = "cpu") -> dict[str, Any]:

@@ -22,7 +22,8 @@ from geohydra.pipeline.runners.stored import locate, stored_steps
 from geohydra.plan import Plan, PlannedStep, make_plan
 from geohydra.work import read_manifest
 
-from .conftest import HARDWARE, Kfp, Run, Watch, numbers
+from ..conftest import Watch
+from .conftest import HARDWARE, Kfp, Run, numbers
 
 CONFIG: dict[str, Any] = {"n": 7, "scale": 2}
 

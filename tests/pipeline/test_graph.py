@@ -16,7 +16,8 @@ from geohydra.pipeline.graph import config_input, describe, make_graph, pack, un
 from geohydra.plan import Plan, make_plan
 from geohydra.work import Request, failure_uri, perform
 
-from .conftest import Watch, numbers
+from ..conftest import Watch
+from .conftest import numbers
 
 
 def swept(*scales: float, shards: int = 2) -> Plan:

@@ -17,7 +17,8 @@ from geohydra.plan import Job, Plan, Stage, make_plan
 from geohydra.tracking import Journal, NullShipping, NullTracking, Record, Shipped, Tracking
 from geohydra.tracking.journal import read_events
 
-from .conftest import HARDWARE, Watch, planned, stage
+from ..conftest import Watch
+from .conftest import HARDWARE, planned, stage
 
 
 class Journals:

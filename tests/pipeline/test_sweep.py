@@ -21,7 +21,8 @@ from geohydra.tracking.comparison import JobRow
 from geohydra.tracking.journal import read_events
 from geohydra.tracking.mlflow import MlflowTracking
 
-from .conftest import HARDWARE, Watch, stage
+from ..conftest import Watch
+from .conftest import HARDWARE, stage
 from .test_job import Journals
 
 LEARN = """

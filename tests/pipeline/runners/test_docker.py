@@ -25,7 +25,8 @@ from geohydra.pipeline.runners.docker_tasks import Lines
 from geohydra.pipeline.runners.stored import locate, stored_steps
 from geohydra.plan import Plan, make_plan
 
-from ..conftest import HARDWARE, Watch, numbers
+from ...conftest import Watch
+from ..conftest import HARDWARE, numbers
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from geohydra.pipeline.runners.kfp import KfpRunner
 from geohydra.plan import Job, Plan, Stage, make_plan
 from geohydra.work import Request, give_up, read_manifest
 
-from ..conftest import HARDWARE, Watch, numbers, planned, stage, until
+from ...conftest import Watch
+from ..conftest import HARDWARE, numbers, planned, stage, until
 from .conftest import Kubeflow
 
 There = Callable[..., Outcome]

@@ -10,7 +10,8 @@ from geohydra.errors import ConfigError, StoreError
 from geohydra.plan import Job, Stage, make_plan
 from geohydra.work import read_manifest
 
-from ..conftest import Run, Watch, alive, planned, stage, until
+from ...conftest import Watch
+from ..conftest import Run, alive, planned, stage, until
 
 
 def spans(notes: Path) -> dict[str, tuple[float, float]]:
