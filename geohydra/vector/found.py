@@ -36,6 +36,8 @@ _FIELDS = (
     ("area_m2", pa.float64()),
 )
 _BOX = ["top", "left", "bottom", "right"]
+_AT_ONCE = 8_192
+"""Objects that are read together: as polygons of shapely some kilobytes each."""
 _LINES = 20_000
 """Outlines that a picture shows at most, the surest ones."""
 
@@ -126,7 +128,7 @@ def found_batches(path: Path, *, classes: Sequence[str], grid: Grid | None = Non
     """Objects of a file, some at a time, with their outlines: in pixels where the grid of the scene is given, else on the ground."""
     places = {name: place for place, name in enumerate(classes)}
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(65_536, columns=[*(name for name, _ in _FIELDS), "geometry"]):
+        for batch in file.iter_batches(_AT_ONCE, columns=[*(name for name, _ in _FIELDS), "geometry"]):
             names = batch["class"].to_pylist()
             unknown = sorted(set(names) - set(places))
             if unknown:
