@@ -68,7 +68,7 @@ def within(values: Array, kind: str, rows: int, cols: int) -> Array:
         gone = ((values[:, 2:] - values[:, :2]) < 1).any(axis=1)
     else:
         inside = ((values >= 0) & (values <= [rows, cols])).all(axis=-1)
-        gone = ~inside.any(axis=tuple(range(1, inside.ndim)))
+        gone = ~np.any(inside, axis=tuple(range(1, inside.ndim)))
     values[gone] = np.nan
     return values
 

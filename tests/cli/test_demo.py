@@ -54,6 +54,18 @@ def test_the_run_is_a_row_with_its_scores(command: Command) -> None:
     assert 0 <= rows[0]["test/iou"] <= 1
 
 
+def test_loader_processes_change_no_weights_and_leave_no_word(command: Command, tmp_path: Path) -> None:
+    words = [*SMALL, "pipeline=train", "tracking=none", "bundle.registered_name=null"]
+
+    here = command(*words, f"outputs={tmp_path}/here")
+    apart = command(*words, f"outputs={tmp_path}/apart", "hardware.gpu.workers=2")
+
+    assert (here.returncode, apart.returncode) == (0, 0), here.stdout + apart.stdout
+    assert (here.stderr, apart.stderr) == ("", "")
+    one, other = ((tmp_path / name).glob("store/train/*/model/*.safetensors") for name in ("here", "apart"))
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other] != []
+
+
 def test_the_bundle_predicts_an_image_into_a_folder(command: Command, tmp_path: Path) -> None:
     plan = json.loads(command("plan", *SMALL, "--json").stdout)
     stores = {step["step"]: f"outputs/store/{step['step']}/{step['fingerprint']}" for step in plan["steps"]}

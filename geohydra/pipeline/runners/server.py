@@ -83,8 +83,10 @@ def fork_server() -> ForkServer:
 def _for_server(names: Sequence[str], pipe: Path) -> dict[str, str]:
     """What the server's own environment needs; steps get the environment of the runner instead.
 
-    A library that asks for CUDA while it is imported must not start it: forks could not use it any more.
+    A library that asks for CUDA while it is imported must not start it: forks could not use it any more. Steps leave without
+    taking apart what they made; of the semaphores of their loaders, which are then cleaned up, nobody needs to hear.
     """
+    unheard = "ignore::UserWarning:multiprocessing.resource_tracker"
     return {
         "GEOHYDRA_PRELOAD": ",".join([f"{__package__}.worker", *names]),
         "GEOHYDRA_PRELOAD_PARENT": str(os.getpid()),
@@ -93,6 +95,7 @@ def _for_server(names: Sequence[str], pipe: Path) -> dict[str, str]:
         "NO_ALBUMENTATIONS_UPDATE": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+        "PYTHONWARNINGS": ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), unheard])),
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }
 
