@@ -186,7 +186,7 @@ def loader(
     apart: dict[str, Any] = {}
     if workers:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__, "albumentations", "rasterio", "torch.utils.data"])
+        context.set_forkserver_preload([__name__, "torch.utils.data"])
         apart = {"multiprocessing_context": context, "persistent_workers": True, "worker_init_fn": _end_with_parent}
     return DataLoader(dataset, batch_sampler=batches, num_workers=workers, collate_fn=as_it_is, pin_memory=pin, **apart)
 
