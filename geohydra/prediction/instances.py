@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from geohydra import pictures
 from geohydra.prediction.object_table import EVERY, Least, Sums, Table
 from geohydra.prediction.outputs import PICTURE, Shapes, read_small
 from geohydra.prediction.parts import PLANES, SURE, PartsDecision
+from geohydra.prediction.threads import ahead
 from geohydra.raster.flooding import SEED, Components, blocks, flood, margin
 from geohydra.raster.scratch import Rows, strip_rows
 from geohydra.raster.write import CogWriter
@@ -142,11 +143,10 @@ class InstanceWriter:
         sums = Sums(int(seeds.max()), self._classes, row_areas(self._grid))
         with (
             Rows(self._scratch / "ids.tif", self._grid.shape, bands=1, dtype="uint32") as ids,
-            ThreadPoolExecutor(_WORKERS, thread_name_prefix="flooding") as pool,
+            closing(ahead(self._floods(seeds), depth=1)) as floods,
         ):
-            for top, bottom in blocks(self._grid.shape.rows, strip_rows(self._grid.shape.cols)):
-                parts, found = self._flooded(seeds, top, bottom, pool)
-                for first, last in blocks(bottom - top, _ROWS):
+            for top, parts, found in floods:
+                for first, last in blocks(len(found), _ROWS):
                     some, own = parts[:, first:last], found[first:last]
                     left = others.add((some[1] > 0) & (some[1] <= SEED) & (own == 0))
                     own += np.where(left > 0, left + np.uint32(sums.seeds), np.uint32(0))
@@ -155,6 +155,12 @@ class InstanceWriter:
             ids.reopen()
             numbers, self.table = sums.finished(others.united(), self._least)
             self._write(ids, numbers)
+
+    def _floods(self, seeds: NDArray[np.uint32]) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint32]]]:
+        """Strip by strip its first row and what `_flooded` gives."""
+        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="flooding") as pool:
+            for top, bottom in blocks(self._grid.shape.rows, strip_rows(self._grid.shape.cols)):
+                yield top, *self._flooded(seeds, top, bottom, pool)
 
     def _flooded(
         self, seeds: NDArray[np.uint32], top: int, bottom: int, pool: ThreadPoolExecutor

@@ -6,6 +6,7 @@ flooded piece by piece, each with a margin, and is as if flooded at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -26,42 +27,38 @@ def margin(reach: int) -> int:
 def flood(levels: NDArray[np.uint8], seeds: Labels, *, reach: int) -> Labels:
     """Labels of seeds, 0 where there is none, spread over `levels` `(row, col)` from 1 to SEED.
 
-    Level by level from above, each by at most `reach` steps from side to side. Of two that reach a pixel in the same
-    step the smaller label has it. What no seed reaches stays 0.
+    Level by level from above, each by at most `reach` steps from side to side. Where several reach a pixel in the same step, it goes
+    to the one above it, else to the left, the right, below: as in any other piece, whatever the labels are. What no seed reaches
+    stays 0.
     """
-    height = np.pad(levels, 1)
-    width = height.shape[1]
-    around = np.array([-width, -1, 1, width])
-    heights, labels = height.ravel(), np.pad(seeds, 1).ravel()
+    padded = np.pad(seeds, 1)
+    labels, free = padded.ravel(), np.pad(levels, 1).ravel()
+    free[labels > 0] = 0
+    towards = (padded.shape[1], 1, -1, -padded.shape[1])
     front = np.flatnonzero(labels)
     for level in range(SEED - 1, 0, -1):
-        front = _spread(heights, labels, _open(heights, labels, front, around), around, level, reach)
-    return np.ascontiguousarray(labels.reshape(height.shape)[1:-1, 1:-1])
+        front = front[np.any([free[front + way] > 0 for way in towards], axis=0)]
+        reached = [front]
+        for _ in range(reach):
+            front = _step(free, labels, front, towards, level)
+            if not front.size:
+                break
+            reached.append(front)
+        front = np.concatenate(reached)
+    return np.ascontiguousarray(padded[1:-1, 1:-1])
 
 
-def _spread(
-    heights: NDArray[np.uint8], labels: Labels, front: NDArray[np.intp], around: NDArray[np.intp], level: int, reach: int
-) -> NDArray[np.intp]:
-    """Let labels grow in place as far as this level lets them; returns the pixels that might go on below."""
-    reached, last = [front], np.empty(labels.size, np.int32)
-    for _ in range(reach):
-        near = front[:, None] + around
-        free = (labels[near] == 0) & (heights[near] >= level)
-        places, takers = near[free], np.broadcast_to(labels[front][:, None], near.shape)[free]
-        if not places.size:
-            break
-        labels[places] = np.iinfo(labels.dtype).max
-        np.minimum.at(labels, places, takers)
-        last[places] = np.arange(places.size)
-        front = places[last[places] == np.arange(places.size)]
-        reached.append(front)
+def _step(free: NDArray[np.uint8], labels: Labels, front: NDArray[np.intp], towards: Sequence[int], level: int) -> NDArray[np.intp]:
+    """Let the labels of some pixels grow in place by one step; returns the pixels that were reached. `free` are levels of pixels
+    that have no label, else 0."""
+    reached = []
+    for way in towards:
+        near = front + way
+        taken = free[near] >= level
+        places = near[taken]
+        labels[places], free[places] = labels[front[taken]], 0
+        reached.append(places)
     return np.concatenate(reached)
-
-
-def _open(heights: NDArray[np.uint8], labels: Labels, pixels: NDArray[np.intp], around: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Those beside a pixel that is to be reached and is not yet."""
-    near = pixels[:, None] + around
-    return np.asarray(pixels[((labels[near] == 0) & (heights[near] > 0)).any(axis=1)])
 
 
 def depths(ids: Labels, *, most: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

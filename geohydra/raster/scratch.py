@@ -33,7 +33,7 @@ class Rows:
     def __enter__(self) -> Rows:
         with gdal_env():
             self._file = rasterio.open(
-                self._path, "w", "GTiff", **self._profile, blockysize=16, compress="deflate", zlevel=1, bigtiff="if_safer"
+                self._path, "w", "GTiff", **self._profile, blockysize=16, compress="zstd", zstd_level=1, bigtiff="if_safer"
             )
         return self
 

@@ -26,9 +26,9 @@ def literal(levels: NDArray[np.uint8], seeds: NDArray[np.int64], reach: int) -> 
     for level in range(SEED - 1, 0, -1):
         for _ in range(reach):
             around = np.pad(labels, 1)
-            sides = np.stack([around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:]])
-            smallest = np.where(sides > 0, sides, np.iinfo(np.int64).max).min(0)
-            labels = np.where((labels == 0) & (levels >= level) & (sides > 0).any(0), smallest, labels)
+            sides = np.stack([around[:-2, 1:-1], around[1:-1, :-2], around[1:-1, 2:], around[2:, 1:-1]])
+            first = np.take_along_axis(sides, (sides > 0).argmax(0)[None], axis=0)[0]
+            labels = np.where((labels == 0) & (levels >= level), first, labels)
     return labels
 
 
