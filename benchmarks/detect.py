@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="1 million pixels, once")
     parser.add_argument("--encoder", default="resnet34", help="of the detector; the lighter it is, the more the rest weighs")
     options = parser.parse_args()
-    sizes, repeats = ((512, 1024), 1) if options.small else ((1024, 2048, 4096), 2)
+    sizes, repeats = ((512, 1024), 1) if options.small else ((1024, 2048, 4096), 5)
     torch.set_num_threads(CORES)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

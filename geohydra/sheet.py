@@ -5,10 +5,9 @@ Where axes are wanted, see `geohydra.pictures`.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,6 @@ _WIDE = 400
 """Columns of a sheet, at least, so that words have room."""
 _SIDE = 500
 """Rows or columns of pictures, at least; about."""
-_QUICK: dict[str, Any] = {"compress_level": 1, "compress_type": 3}
-"""Runs of equal bytes only: of imagery as small as the usual way, and three times as quick."""
 
 
 def sheet(panels: Sequence[Panel], *, title: str = "", legend: Mapping[str, Color] | None = None) -> bytes:
@@ -58,9 +55,14 @@ def sheet(panels: Sequence[Panel], *, title: str = "", legend: Mapping[str, Colo
         left += rgb.shape[1] + _GAP
     for place, row in enumerate(rows):
         _write(pen, row, small, width / 2, height - _LINE * (len(rows) - place) - _GAP / 2 + _LINE / 2)
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", **_QUICK)
-    return stream.getvalue()
+    return _png(np.asarray(picture))
+
+
+def _png(rgb: Rgb) -> bytes:
+    """Of imagery as small as the usual way, within a few percent, and three times as quick."""
+    import cv2
+
+    return cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _rows(legend: Mapping[str, Color], font: FreeTypeFont, width: int) -> list[list[tuple[str, Color]]]:

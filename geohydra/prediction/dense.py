@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +23,13 @@ if TYPE_CHECKING:
     from geohydra.prediction.decision import Deciding
     from geohydra.prediction.merging import Form, Merger
     from geohydra.prediction.outputs import Answers
-    from geohydra.prediction.scan import Batch, Watch
+    from geohydra.prediction.scan import Watch
     from geohydra.prediction.settings import Prediction
     from geohydra.raster.windows import WindowPlan
     from geohydra.task import Trained
     from geohydra.types import Scene
     from geohydra.work import Work
 
-_AHEAD = 2
 _BEHIND = 1
 _PICTURE = 700
 
@@ -147,6 +145,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 def _write_map(pass_over: _Pass, kind: Answers, decision: Deciding, form: Form, folder: Path, work: Work) -> dict[str, Any]:
     """Read ahead, forward, merge, write behind. Returns numbers of the scene, such as the share of each class."""
+    from geohydra.prediction.answers import answers
     from geohydra.prediction.outputs import map_writer
     from geohydra.prediction.threads import Behind
     from geohydra.raster.windows import WindowPlan, stride_of
@@ -156,12 +155,15 @@ def _write_map(pass_over: _Pass, kind: Answers, decision: Deciding, form: Form, 
     plan = WindowPlan(grid.shape, tiling.window, stride_of(tiling.window, tiling.overlap))
     merger = _merger(plan, pass_over.settings, decision, form)
     with map_writer(folder, kind, grid=grid, form=form) as writer:
-        with Behind(writer.write, depth=_BEHIND) as behind, closing(_answers(pass_over, plan)) as answers:
-            for block, parts in groupby(answers, key=lambda answer: answer[0].block):
+        found = answers(
+            scene, pass_over.trained, plan, pass_over.settings.batch_size, read=_per_pixel, cell=tiling.cell, watch=pass_over.watch
+        )
+        with Behind(writer.write, depth=_BEHIND) as behind, closing(found):
+            for block, parts in groupby(found, key=lambda each: each[0].block):
                 merger.open(block.row, block.cols, block.valid)
-                for batch, outputs in parts:
+                for part, outputs in parts:
                     if outputs is not None:
-                        merger.add(batch.places, outputs)
+                        merger.add(part.places, outputs)
                 merger.close()
                 if block.cols[-1] == len(plan.col_starts) - 1:
                     behind.put(merger.finish())
@@ -169,36 +171,8 @@ def _write_map(pass_over: _Pass, kind: Answers, decision: Deciding, form: Form, 
         return writer.tally.row(tiling.cell)
 
 
-def _answers(pass_over: _Pass, plan: WindowPlan) -> Generator[tuple[Batch, torch.Tensor | None], None, None]:
-    """Every batch of a scene with the network's outputs, `batch_size` windows being in the network at once.
-
-    On a CPU each core takes windows of its own: several threads in one layer would wait for each other whenever another
-    thread, which reads or writes, takes a core for a moment.
-    """
-    import torch
-
-    from geohydra.prediction.scan import scan
-    from geohydra.prediction.threads import ahead, side_by_side
-
-    scene, trained, size, cell = pass_over.scene, pass_over.trained, pass_over.settings.batch_size, pass_over.tiling.cell
-    threads = torch.get_num_threads()
-    workers = min(threads, size) if trained.device == "cpu" else 1
-    torch.set_num_threads(max(1, threads // workers))
-    try:
-        with closing(
-            ahead(scan(scene, trained, plan, size=-(-size // workers), cell=cell, watch=pass_over.watch), depth=_AHEAD)
-        ) as batches:
-            yield from side_by_side(partial(_answer, trained), batches, workers=workers)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _answer(trained: Trained, batch: Batch) -> torch.Tensor | None:
-    import torch
-
-    if batch.pixels is None:
-        return None
-    outputs = trained.infer(torch.from_numpy(batch.pixels))
+def _per_pixel(outputs: torch.Tensor) -> torch.Tensor:
+    """`(n, class, row, col)`, also of a network that answers once for a window."""
     return outputs if outputs.ndim == 4 else outputs[:, :, None, None]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -22,7 +22,7 @@ from geohydra import pictures
 from geohydra.prediction.object_table import EVERY, Least, Sums, Table
 from geohydra.prediction.outputs import PICTURE, Shapes, read_small
 from geohydra.prediction.parts import PLANES, SURE, PartsDecision
-from geohydra.prediction.threads import ahead
+from geohydra.prediction.threads import one_ahead
 from geohydra.raster.flooding import SEED, Components, blocks, flood, margin
 from geohydra.raster.scratch import Rows, strip_rows
 from geohydra.raster.write import CogWriter
@@ -38,7 +38,9 @@ _PIECE = 1024
 _WORKERS = 2
 """Pieces that are flooded at a time."""
 _ROWS = 64
-"""Rows of which sums are made at once."""
+"""Rows whose seeds are numbered, and of which sums are made, at once."""
+_STRIP, _LEAST_ROWS = 1 << 21, 128
+"""Pixels that are flooded together, about; rows of them, at least: with as many around them that are only looked at."""
 
 
 class InstanceMap:
@@ -134,7 +136,8 @@ class InstanceWriter:
     def write(self, row: int, parts: NDArray[np.uint8]) -> None:
         """The next rows."""
         self._parts.write(row, parts)
-        self._seeded.write(row, self._seeds.add(parts[1] == SEED)[None])
+        for first, last in blocks(parts.shape[1], _ROWS):
+            self._seeded.write(row + first, self._seeds.add(parts[1, first:last] == SEED)[None])
 
     def _finish(self) -> None:
         self._parts.reopen()
@@ -143,7 +146,7 @@ class InstanceWriter:
         sums = Sums(int(seeds.max()), self._classes, row_areas(self._grid))
         with (
             Rows(self._scratch / "ids.tif", self._grid.shape, bands=1, dtype="uint32") as ids,
-            closing(ahead(self._floods(seeds), depth=1)) as floods,
+            closing(one_ahead(self._floods(seeds))) as floods,
         ):
             for top, parts, found in floods:
                 for first, last in blocks(len(found), _ROWS):
@@ -156,10 +159,10 @@ class InstanceWriter:
             numbers, self.table = sums.finished(others.united(), self._least)
             self._write(ids, numbers)
 
-    def _floods(self, seeds: NDArray[np.uint32]) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint32]]]:
+    def _floods(self, seeds: NDArray[np.uint32]) -> Generator[tuple[int, NDArray[np.uint8], NDArray[np.uint32]], None, None]:
         """Strip by strip its first row and what `_flooded` gives."""
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="flooding") as pool:
-            for top, bottom in blocks(self._grid.shape.rows, strip_rows(self._grid.shape.cols)):
+            for top, bottom in blocks(self._grid.shape.rows, max(_LEAST_ROWS, _STRIP // self._grid.shape.cols)):
                 yield top, *self._flooded(seeds, top, bottom, pool)
 
     def _flooded(

@@ -30,7 +30,7 @@ from geohydra.vector.found import FoundWriter, found_files
 if TYPE_CHECKING:
     import torch
 
-    from geohydra.prediction.scan import Batch
+    from geohydra.prediction.scan import Block
     from geohydra.prediction.settings import Prediction
     from geohydra.task import Trained
     from geohydra.types import Scene
@@ -157,18 +157,19 @@ def _write(
 
 def _found(scene: Scene, trained: Trained, settings: Prediction, work: Work, pixels: Measured) -> Iterator[tuple[list[Piece], float]]:
     """Finished objects, and the row above which no more will come."""
+    from geohydra.prediction.answers import answers
     from geohydra.prediction.dense import Tiling, check_scene, import_rasterio
-    from geohydra.prediction.objects import answers
 
     window = Shape(settings.window, settings.window)
     check_scene(scene, trained, Tiling(PIXEL, window, settings.overlap))
     import_rasterio()
     plan = WindowPlan(scene.grid.shape, window, stride_of(window, settings.overlap))
     uniting = Uniting()
-    with closing(answers(scene, trained, plan, settings.batch_size, read=_found_of)) as batches:
-        for block, parts in groupby(batches, key=lambda each: each[0].block):
-            for batch, found in parts:
-                uniting.add([one for place, each in zip(batch.places, found, strict=True) for one in pieces(each, batch, place, plan)])
+    with closing(answers(scene, trained, plan, settings.batch_size, read=_found_of)) as answered:
+        for block, parts in groupby(answered, key=lambda each: each[0].block):
+            for part, found in parts:
+                windows = zip(part.places, found or [], strict=True)
+                uniting.add([one for place, each in windows for one in pieces(each, block, place, plan)])
             pixels.add(block, plan)
             if block.cols[-1] == len(plan.col_starts) - 1:
                 following = plan.row_starts[block.row + 1] if block.row + 1 < len(plan.row_starts) else float("inf")
@@ -181,11 +182,11 @@ def _found_of(answer: Any) -> list[Finding]:
     return list(answer.found)
 
 
-def pieces(found: Finding, batch: Batch, place: int, plan: WindowPlan) -> Iterator[Piece]:
+def pieces(found: Finding, block: Block, place: int, plan: WindowPlan) -> Iterator[Piece]:
     """What was found in one window, in pixels of the scene; only what was measured counts."""
-    top, left = plan.row_starts[batch.block.row], plan.col_starts[place]
+    top, left = plan.row_starts[block.row], plan.col_starts[place]
     bottom, right = min(top + plan.size.rows, plan.image.rows), min(left + plan.size.cols, plan.image.cols)
-    known = batch.block.valid[:, left - batch.block.left : right - batch.block.left]
+    known = block.valid[:, left - block.left : right - block.left]
     values = {name: found[name].float().cpu().numpy() for name in ("boxes", "scores", "classes", "masks")}
     masks = []
     for box, grid in zip(values["boxes"], values["masks"], strict=True):

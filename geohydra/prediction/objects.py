@@ -3,14 +3,14 @@ some rows of windows and not by the scene."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +24,13 @@ from geohydra.task import Detections
 from geohydra.types import PIXEL, Scene, Shape, Window
 
 if TYPE_CHECKING:
-    from geohydra.prediction.scan import Batch, Block
+    from geohydra.prediction.scan import Block
     from geohydra.prediction.settings import Prediction
     from geohydra.task import Trained
     from geohydra.work import Work
 
-Found = TypeVar("Found")
 Rgb = NDArray[np.uint8]
 
-_AHEAD = 2
 _PICTURE = 700
 _LIKELY = 0.5
 """The score from which on an object counts, where validation chose none for its class."""
@@ -103,15 +101,17 @@ def found_objects(
     pixels: Measured | None = None,
 ) -> Iterator[Detections]:
     """Objects of any score in pixels of the scene, from the top, as they are settled; none whose middle was not measured."""
+    from geohydra.prediction.answers import answers
+
     tiling = Tiling(PIXEL, Shape(settings.window, settings.window), settings.overlap)
     check_scene(scene, trained, tiling)
     import_rasterio()
     plan = WindowPlan(scene.grid.shape, tiling.window, stride_of(tiling.window, tiling.overlap))
     uniter = Uniter(plan, same=settings.nms)
-    with closing(answers(scene, trained, plan, settings.batch_size, read=detections_of)) as batches:
-        for block, parts in groupby(batches, key=lambda answer: answer[0].block):
-            for batch, answer in parts:
-                for place, found in zip(batch.places, answer, strict=True):
+    with closing(answers(scene, trained, plan, settings.batch_size, read=detections_of)) as answered:
+        for block, parts in groupby(answered, key=lambda each: each[0].block):
+            for part, objects in parts:
+                for place, found in zip(part.places, objects or [], strict=True):
                     window = Window(plan.row_starts[block.row], plan.col_starts[place], plan.size)
                     uniter.add(_measured(found.moved(window.row, window.col), block, window.row), window)
             if pixels is not None:
@@ -146,34 +146,6 @@ def detections_of(outputs: Any) -> list[Detections]:
         )
         for found in outputs.found
     ]
-
-
-def answers(
-    scene: Scene, trained: Trained, plan: WindowPlan, size: int, *, read: Callable[[Any], list[Found]]
-) -> Generator[tuple[Batch, list[Found]], None, None]:
-    """Every batch with what `read` makes of the network's answer to it, one for each window.
-
-    On a CPU each core takes windows of its own, as in geohydra.prediction.dense.
-    """
-    import torch
-
-    from geohydra.prediction.scan import scan
-    from geohydra.prediction.threads import ahead, side_by_side
-
-    threads = torch.get_num_threads()
-    workers = min(threads, size) if trained.device == "cpu" else 1
-    torch.set_num_threads(max(1, threads // workers))
-    try:
-        with closing(ahead(scan(scene, trained, plan, size=-(-size // workers)), depth=_AHEAD)) as batches:
-            yield from side_by_side(partial(_answer, trained, read), batches, workers=workers)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _answer(trained: Trained, read: Callable[[Any], list[Found]], batch: Batch) -> list[Found]:
-    import torch
-
-    return [] if batch.pixels is None else read(trained.infer(torch.from_numpy(batch.pixels)))
 
 
 def _measured(found: Detections, block: Block, top: int) -> Detections:

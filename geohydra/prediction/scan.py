@@ -5,7 +5,7 @@ Places are counted in what the network answers for: pixels, or cells of several 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,11 +45,18 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Some windows of a block, float32 `(n, band, row, col)`, and their places; None, once, for a block in which nothing was measured."""
+class Part:
+    """Some windows of a block, by their places; none, once, of a block in which nothing was measured."""
 
     block: Block
     places: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some windows, float32 `(n, band, row, col)`, and where they lie, in the same order; None where there is none."""
+
+    parts: list[Part]
     pixels: NDArray[np.float32] | None
 
 
@@ -57,11 +64,7 @@ def scan(
     scene: Scene, trained: Trained, plan: WindowPlan, *, size: int, cell: Shape = PIXEL, watch: Watch | None = None
 ) -> Iterator[Batch]:
     """All that is to be predicted of a scene: block after block, in batches of so many windows."""
-    for block in blocks(scene, trained, plan, cell, watch=watch):
-        if block.pixels is None:
-            yield Batch(block, [], None)
-        for places, pixels in batches(windows(block, plan, cell), size):
-            yield Batch(block, places, pixels)
+    return batches(((block, windows(block, plan, cell)) for block in blocks(scene, trained, plan, cell, watch=watch)), size)
 
 
 def blocks(scene: Scene, trained: Trained, plan: WindowPlan, cell: Shape = PIXEL, *, watch: Watch | None = None) -> Iterator[Block]:
@@ -134,20 +137,31 @@ def windows(block: Block, plan: WindowPlan, cell: Shape = PIXEL) -> Iterator[tup
             yield place, block.pixels[:, :, left * cell.cols : (left + plan.size.cols) * cell.cols]
 
 
-def batches(pieces: Iterator[tuple[int, NDArray[np.float32]]], size: int) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-    """Places and pixels `(n, band, row, col)` of several windows; in memory the band is the fastest axis, as networks like it."""
-    places: list[int] = []
-    buffer = np.empty((0, 0, 0, 0), np.float32)
-    for place, pixels in pieces:
-        if not places:
-            buffer = np.empty((size, *pixels.shape[1:], pixels.shape[0]), np.float32)
-        buffer[len(places)] = pixels.transpose(1, 2, 0)
-        places.append(place)
-        if len(places) == size:
-            yield places, buffer.transpose(0, 3, 1, 2)
-            places = []
-    if places:
-        yield places, buffer[: len(places)].transpose(0, 3, 1, 2)
+def batches(pieces: Iterable[tuple[Block, Iterable[tuple[int, NDArray[np.float32]]]]], size: int) -> Iterator[Batch]:
+    """Windows of blocks, so many at a time: those that are left of one block go with the first of the next. Only before a block without
+    any, and at the end, are there fewer. In memory the band is the fastest axis, as networks like it."""
+    parts: list[Part] = []
+    buffer, count = np.empty((0, 0, 0, 0), np.float32), 0
+    for block, own in pieces:
+        part = Part(block, [])
+        for place, pixels in own:
+            if not count:
+                buffer = np.empty((size, *pixels.shape[1:], pixels.shape[0]), np.float32)
+            if not part.places:
+                parts.append(part)
+            buffer[count] = pixels.transpose(1, 2, 0)
+            part.places.append(place)
+            count += 1
+            if count == size:
+                yield Batch(parts, buffer.transpose(0, 3, 1, 2))
+                part, parts, count = Part(block, []), [], 0
+        if block.pixels is None:
+            if count:
+                yield Batch(parts, buffer[:count].transpose(0, 3, 1, 2))
+                parts, count = [], 0
+            yield Batch([part], None)
+    if count:
+        yield Batch(parts, buffer[:count].transpose(0, 3, 1, 2))
 
 
 def _by_cell(valid: NDArray[np.bool_], cell: Shape) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -21,6 +22,9 @@ class _End:
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
+
+
+_END = _End()
 
 
 def ahead(items: Iterator[Item], *, depth: int) -> Generator[Item, None, None]:
@@ -63,6 +67,15 @@ def _put(line: queue.Queue[Item | _End], item: Item | _End, stop: threading.Even
             continue
         return True
     return False
+
+
+def one_ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
+    """The same items; while one is used the next is made in a thread, and none beyond that one: for large items."""
+    with closing(items), ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        coming: Future[Item | _End] = pool.submit(next, items, _END)
+        while not isinstance(item := coming.result(), _End):
+            coming = pool.submit(next, items, _END)
+            yield item
 
 
 def side_by_side(call: Callable[[Item], Answer], items: Iterable[Item], *, workers: int) -> Generator[tuple[Item, Answer], None, None]:

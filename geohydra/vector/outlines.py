@@ -102,8 +102,8 @@ class Outlines:
 
     def polygons(self, points: Floats) -> NDArray[Any]:
         """Shapely polygons with other points in the places of these."""
-        rings = shapely.linearrings(points, indices=np.repeat(np.arange(self.ring_sizes.size), self.ring_sizes))
-        return np.asarray(shapely.polygons(rings, indices=self.ring_owners))
+        offsets = tuple(np.append(0, np.cumsum(sizes)) for sizes in (self.ring_sizes, self.ring_counts))
+        return np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, offsets))
 
 
 def joined(parts: Sequence[Outlines]) -> Outlines:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 
 import pytest
 
-from geohydra.prediction.threads import Behind, ahead, side_by_side
+from geohydra.prediction.threads import Behind, ahead, one_ahead, side_by_side
 
 
 def alive() -> list[str]:
@@ -29,7 +29,7 @@ def test_items_arrive_in_order() -> None:
 def test_the_reader_is_never_further_ahead_than_asked() -> None:
     made: list[int] = []
 
-    def make() -> Iterator[int]:
+    def make() -> Generator[int, None, None]:
         for number in range(10):
             made.append(number)
             yield number
@@ -43,8 +43,45 @@ def test_the_reader_is_never_further_ahead_than_asked() -> None:
     assert alive() == []
 
 
+def test_of_large_items_the_next_one_is_made_and_no_more() -> None:
+    made: list[int] = []
+    ended = threading.Event()
+
+    def make() -> Generator[int, None, None]:
+        try:
+            for number in range(10):
+                made.append(number)
+                yield number
+        finally:
+            ended.set()
+
+    items = one_ahead(make())
+    assert next(items) == 0
+    time.sleep(0.2)
+    assert made == [0, 1]
+    assert list(items) == list(range(1, 10))
+    assert list(one_ahead(make())) == list(range(10))
+
+    ended.clear()
+    items = one_ahead(make())
+    next(items)
+    items.close()
+    assert ended.is_set()
+
+
+def test_an_error_while_the_next_item_is_made_is_raised_in_its_place() -> None:
+    def make() -> Generator[int, None, None]:
+        yield 1
+        raise OSError("gone")
+
+    seen: list[int] = []
+    with pytest.raises(OSError, match="gone"):
+        seen.extend(one_ahead(make()))
+    assert seen == [1]
+
+
 def test_an_error_of_the_reader_is_raised_after_its_items() -> None:
-    def make() -> Iterator[int]:
+    def make() -> Generator[int, None, None]:
         yield 1
         raise OSError("gone")
 
@@ -57,7 +94,7 @@ def test_an_error_of_the_reader_is_raised_after_its_items() -> None:
 def test_leaving_early_closes_what_is_read() -> None:
     closed = threading.Event()
 
-    def make() -> Iterator[int]:
+    def make() -> Generator[int, None, None]:
         try:
             while True:
                 yield 1
@@ -91,7 +128,7 @@ def test_an_error_of_the_writer_is_raised() -> None:
 
 
 def test_an_error_of_the_block_is_not_hidden_and_ends_the_writer() -> None:
-    def numbers() -> Iterator[int]:
+    def numbers() -> Generator[int, None, None]:
         yield 0
         raise ValueError("mine")
 
