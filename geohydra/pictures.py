@@ -317,7 +317,7 @@ def bars(values: Mapping[str, float], *, title: str, xlabel: str = "", colors: M
 
 
 def _stretched(band: NDArray[Any], valid: NDArray[np.bool_], low: float, high: float) -> NDArray[np.uint8]:
-    step = max(1, int(math.sqrt(valid.size / 250_000)))
+    step = max(1, int(math.sqrt(valid.size / 100_000)))
     sample = band[::step, ::step][valid[::step, ::step]]
     if sample.size == 0:
         return np.zeros(band.shape, np.uint8)

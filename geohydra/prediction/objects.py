@@ -56,10 +56,12 @@ def predict_objects(
     cuts = least_scores(classes, trained, settings)
     pixels = Measured()
     with whole_folder(out) as folder, ThreadPoolExecutor(1, thread_name_prefix="quicklook") as pool:
-        image = pool.submit(small_picture, scene) if settings.quicklook else None
         both = partial(found_files, folder, grid=scene.grid, classes=classes)
         with both() as sure, both(name="candidates", geojson=False) as candidates:
-            for found in found_objects(scene, trained, settings, progress=work.progress, pixels=pixels):
+            image = None
+            for number, found in enumerate(found_objects(scene, trained, settings, progress=work.progress, pixels=pixels)):
+                if settings.quicklook and number == 0:  # by now the network is at work, and need not wait for a picture to be read
+                    image = pool.submit(small_picture, scene)
                 candidates.write(found)
                 sure.write(found.take(found.scores >= cuts[found.classes]))
         pictured = {} if image is None else {"quicklook": "quicklook.png"}
