@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="1 million pixels, once; memory at 2,500 and 5,000 px")
     parser.add_argument("--size", type=int, default=2048, help="rows and columns of the scene")
     parser.add_argument("--encoder", default="resnet34", help="of the U-Net; the lighter it is, the more the rest weighs")
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--make", action="store_true")
     parser.add_argument("--peak", action="store_true")
