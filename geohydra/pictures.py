@@ -320,6 +320,8 @@ def _stretched(band: NDArray[Any], valid: NDArray[np.bool_], low: float, high: f
     step = max(1, int(math.sqrt(valid.size / 100_000)))
     sample = band[::step, ::step][valid[::step, ::step]]
     if sample.size == 0:
+        sample = band[valid]
+    if sample.size == 0:
         return np.zeros(band.shape, np.uint8)
     bottom, top = (float(value) for value in np.percentile(sample.astype(np.float64), (low, high)))
     if top <= bottom:

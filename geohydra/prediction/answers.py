@@ -40,8 +40,11 @@ def answers(
     workers = min(threads, size) if trained.device == "cpu" else 1
     torch.set_num_threads(max(1, threads // workers))
     try:
-        with closing(ahead(scan(scene, trained, plan, size=-(-size // workers), cell=cell, watch=watch), depth=_AHEAD)) as batches:
-            for batch, found in side_by_side(partial(_answer, trained, read), batches, workers=workers):
+        with (
+            closing(ahead(scan(scene, trained, plan, size=-(-size // workers), cell=cell, watch=watch), depth=_AHEAD)) as batches,
+            closing(side_by_side(partial(_answer, trained, read), batches, workers=workers)) as answered,
+        ):
+            for batch, found in answered:
                 first = 0
                 for part in batch.parts:
                     last = first + len(part.places)

@@ -5,8 +5,9 @@ Places are counted in what the network answers for: pixels, or cells of several 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some windows of a block, by their places; none, once, of a block in which nothing was measured."""
+    """Some windows of a block, by their places; none, once, of a block in which nothing was measured. The block is without pixels."""
 
     block: Block
     places: list[int]
@@ -64,10 +65,13 @@ def scan(
     scene: Scene, trained: Trained, plan: WindowPlan, *, size: int, cell: Shape = PIXEL, watch: Watch | None = None
 ) -> Iterator[Batch]:
     """All that is to be predicted of a scene: block after block, in batches of so many windows."""
-    return batches(((block, windows(block, plan, cell)) for block in blocks(scene, trained, plan, cell, watch=watch)), size)
+    with closing(blocks(scene, trained, plan, cell, watch=watch)) as found:
+        yield from batches(((block, windows(block, plan, cell)) for block in found), size)
 
 
-def blocks(scene: Scene, trained: Trained, plan: WindowPlan, cell: Shape = PIXEL, *, watch: Watch | None = None) -> Iterator[Block]:
+def blocks(
+    scene: Scene, trained: Trained, plan: WindowPlan, cell: Shape = PIXEL, *, watch: Watch | None = None
+) -> Generator[Block, None, None]:
     """All windows of a scene, from the top, from the left; every pixel of a row of windows is read once."""
     longest = min(_LONGEST, 4 * _LONGEST // len(scene.times)) if scene.series else _LONGEST
     runs = groups(plan.col_starts, plan.size.cols, longest=max(1, longest // cell.cols))
@@ -138,15 +142,21 @@ def windows(block: Block, plan: WindowPlan, cell: Shape = PIXEL) -> Iterator[tup
 
 
 def batches(pieces: Iterable[tuple[Block, Iterable[tuple[int, NDArray[np.float32]]]]], size: int) -> Iterator[Batch]:
-    """Windows of blocks, so many at a time: those that are left of one block go with the first of the next. Only before a block without
-    any, and at the end, are there fewer. In memory the band is the fastest axis, as networks like it."""
+    """Windows of blocks, so many at a time: those that are left of one block go with the first of the next. There are fewer before a
+    block without any, before one with other planes (a series shows the dates that were measured), and at the end. In memory the band is
+    the fastest axis, as networks like it."""
     parts: list[Part] = []
     buffer, count = np.empty((0, 0, 0, 0), np.float32), 0
     for block, own in pieces:
-        part = Part(block, [])
+        light = replace(block, pixels=None)  # a batch that waits shall not keep all of a block
+        part = Part(light, [])
         for place, pixels in own:
+            shape = (*pixels.shape[1:], pixels.shape[0])
+            if count and buffer.shape[1:] != shape:
+                yield Batch(parts, buffer[:count].transpose(0, 3, 1, 2))
+                part, parts, count = Part(light, []), [], 0
             if not count:
-                buffer = np.empty((size, *pixels.shape[1:], pixels.shape[0]), np.float32)
+                buffer = np.empty((size, *shape), np.float32)
             if not part.places:
                 parts.append(part)
             buffer[count] = pixels.transpose(1, 2, 0)
@@ -154,7 +164,7 @@ def batches(pieces: Iterable[tuple[Block, Iterable[tuple[int, NDArray[np.float32
             count += 1
             if count == size:
                 yield Batch(parts, buffer.transpose(0, 3, 1, 2))
-                part, parts, count = Part(block, []), [], 0
+                part, parts, count = Part(light, []), [], 0
         if block.pixels is None:
             if count:
                 yield Batch(parts, buffer[:count].transpose(0, 3, 1, 2))

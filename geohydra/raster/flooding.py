@@ -31,10 +31,10 @@ def flood(levels: NDArray[np.uint8], seeds: Labels, *, reach: int) -> Labels:
     to the one above it, else to the left, the right, below: as in any other piece, whatever the labels are. What no seed reaches
     stays 0.
     """
-    padded = np.pad(seeds, 1)
-    labels, free = padded.ravel(), np.pad(levels, 1).ravel()
+    width = seeds.shape[1] + 2
+    labels, free = np.pad(seeds, 1).ravel(), np.pad(levels, 1).ravel()
     free[labels > 0] = 0
-    towards = (padded.shape[1], 1, -1, -padded.shape[1])
+    towards = (width, 1, -1, -width)
     front = np.flatnonzero(labels)
     for level in range(SEED - 1, 0, -1):
         front = front[np.any([free[front + way] > 0 for way in towards], axis=0)]
@@ -45,7 +45,7 @@ def flood(levels: NDArray[np.uint8], seeds: Labels, *, reach: int) -> Labels:
                 break
             reached.append(front)
         front = np.concatenate(reached)
-    return np.ascontiguousarray(padded[1:-1, 1:-1])
+    return np.ascontiguousarray(labels.reshape(-1, width)[1:-1, 1:-1])
 
 
 def _step(free: NDArray[np.uint8], labels: Labels, front: NDArray[np.intp], towards: Sequence[int], level: int) -> NDArray[np.intp]:

@@ -103,7 +103,7 @@ class Outlines:
     def polygons(self, points: Floats) -> NDArray[Any]:
         """Shapely polygons with other points in the places of these."""
         offsets = tuple(np.append(0, np.cumsum(sizes)) for sizes in (self.ring_sizes, self.ring_counts))
-        return np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, offsets))
+        return np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, np.ascontiguousarray(points), offsets))
 
 
 def joined(parts: Sequence[Outlines]) -> Outlines:

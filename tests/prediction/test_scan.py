@@ -50,6 +50,24 @@ def test_what_is_left_of_a_block_goes_with_the_first_of_the_next() -> None:
     ]
 
 
+def test_windows_with_other_planes_begin_a_batch_of_their_own() -> None:
+    rows = pieces(3, 2, 1)
+    rows[1] = (rows[1][0], [(place, np.concatenate([pixels, pixels])) for place, pixels in rows[1][1]])
+
+    seen = [
+        ([(part.block.row, part.places) for part in batch.parts], batch.pixels.shape)
+        for batch in batches(rows, 2)
+        if batch.pixels is not None
+    ]
+
+    assert seen == [
+        ([(0, [0, 1])], (2, 3, 4, 5)),
+        ([(0, [2])], (1, 3, 4, 5)),
+        ([(1, [0, 1])], (2, 6, 4, 5)),
+        ([(2, [0])], (1, 3, 4, 5)),
+    ]
+
+
 @given(st.lists(st.integers(0, 7), max_size=8), st.integers(1, 9))
 def test_batches_hold_every_window_once_in_order(counts: list[int], size: int) -> None:
     made = list(batches(pieces(*counts), size))

@@ -91,6 +91,24 @@ def test_a_tiled_map_is_the_untiled_one(scene: Scene, work: Work, tmp_path: Path
     pandas.testing.assert_frame_equal(*curves, rtol=1e-4)
 
 
+def test_dates_that_only_some_rows_of_windows_show_leave_the_tiled_map_as_it_is(scene: Scene, work: Work, tmp_path: Path) -> None:
+    cloudy = []
+    for asset in scene.assets[2:5]:
+        with rasterio.open(asset.uri) as dataset:
+            profile, pixels = dataset.profile, dataset.read()
+        pixels[:, 32:] = 0
+        with rasterio.open(tmp_path / Path(asset.uri).name, "w", **profile) as dataset:
+            dataset.write(pixels)
+        cloudy.append(replace(asset, uri=str(tmp_path / Path(asset.uri).name)))
+    scene = replace(scene, assets=(*scene.assets[:2], *cloudy, *scene.assets[5:]))
+
+    for window, size in ((32, 4), (96, 1)):
+        predicted(scene, "pixel", work, tmp_path, str(window), window=window, batch_size=size, probabilities="float32")
+
+    tiled, whole = (read(work.state / name / "probabilities.tif") for name in ("32", "96"))
+    np.testing.assert_allclose(tiled, whole, atol=1e-4)
+
+
 def test_maps_of_a_network_with_surroundings_are_whole(scene: Scene, work: Work, tmp_path: Path) -> None:
     row, _ = predicted(scene, "window", work, tmp_path, "map", window=32)
 
