@@ -25,8 +25,7 @@ class Measured:
 
 def measure(call: Callable[[], object], *, repeats: int) -> Measured:
     """Run a call several times; what it does first only once (caches, imports) is left out by a run before."""
-    call()
-    return _median(_rounds([call], repeats)[0])
+    return measure_in_turn([call], repeats=repeats)[0]
 
 
 def measure_once(call: Callable[[], object]) -> Measured:
@@ -38,7 +37,13 @@ def measure_in_turn(calls: Sequence[Callable[[], object]], *, repeats: int) -> l
     """Several calls, run in turn so that whatever else the machine does falls on all of them alike."""
     for call in calls:
         call()
-    return [_median(runs) for runs in _rounds(calls, repeats)]
+    gc.collect()
+    gc.freeze()
+    try:
+        rounds = [[_once(call) for call in calls] for _ in range(repeats)]
+    finally:
+        gc.unfreeze()
+    return [_median(runs) for runs in zip(*rounds, strict=True)]
 
 
 def report(name: str, ours: Measured, limit: Measured, target: float, *, by: Literal["cpu", "wall"] = "cpu") -> float:
@@ -57,17 +62,6 @@ def small(description: str) -> bool:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--small", action="store_true", help="small data and few runs: shows that the benchmark works")
     return bool(parser.parse_args().small)
-
-
-def _rounds(calls: Sequence[Callable[[], object]], repeats: int) -> list[list[Measured]]:
-    """The runs of each call."""
-    gc.collect()
-    gc.freeze()
-    try:
-        rounds = [[_once(call) for call in calls] for _ in range(repeats)]
-    finally:
-        gc.unfreeze()
-    return [list(runs) for runs in zip(*rounds, strict=True)]
 
 
 def _once(call: Callable[[], object]) -> Measured:

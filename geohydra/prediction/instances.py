@@ -39,8 +39,8 @@ _WORKERS = 2
 """Pieces that are flooded at a time."""
 _ROWS = 64
 """Rows whose seeds are numbered, and of which sums are made, at once."""
-_STRIP, _LEAST_ROWS = 1 << 21, 128
-"""Pixels that are flooded together, about; rows of them, at least: with as many around them that are only looked at."""
+_LEAST_ROWS = 128
+"""Rows that are flooded together, at least: with as many around them that are only looked at."""
 
 
 class InstanceMap:
@@ -162,7 +162,7 @@ class InstanceWriter:
     def _floods(self, seeds: NDArray[np.uint32]) -> Generator[tuple[int, NDArray[np.uint8], NDArray[np.uint32]], None, None]:
         """Strip by strip its first row and what `_flooded` gives."""
         with ThreadPoolExecutor(_WORKERS, thread_name_prefix="flooding") as pool:
-            for top, bottom in blocks(self._grid.shape.rows, max(_LEAST_ROWS, _STRIP // self._grid.shape.cols)):
+            for top, bottom in blocks(self._grid.shape.rows, strip_rows(self._grid.shape.cols, least=_LEAST_ROWS)):
                 yield top, *self._flooded(seeds, top, bottom, pool)
 
     def _flooded(

@@ -149,14 +149,16 @@ def batches(pieces: Iterable[tuple[Block, Iterable[tuple[int, NDArray[np.float32
     buffer, count = np.empty((0, 0, 0, 0), np.float32), 0
     for block, own in pieces:
         light = replace(block, pixels=None)  # a batch that waits shall not keep all of a block
+        planes = 0 if block.pixels is None else len(block.pixels)
+        if count and planes != buffer.shape[-1]:
+            yield Batch(parts, buffer[:count].transpose(0, 3, 1, 2))
+            parts, count = [], 0
         part = Part(light, [])
+        if not planes:
+            yield Batch([part], None)
         for place, pixels in own:
-            shape = (*pixels.shape[1:], pixels.shape[0])
-            if count and buffer.shape[1:] != shape:
-                yield Batch(parts, buffer[:count].transpose(0, 3, 1, 2))
-                part, parts, count = Part(light, []), [], 0
             if not count:
-                buffer = np.empty((size, *shape), np.float32)
+                buffer = np.empty((size, *pixels.shape[1:], planes), np.float32)
             if not part.places:
                 parts.append(part)
             buffer[count] = pixels.transpose(1, 2, 0)
@@ -165,11 +167,6 @@ def batches(pieces: Iterable[tuple[Block, Iterable[tuple[int, NDArray[np.float32
             if count == size:
                 yield Batch(parts, buffer.transpose(0, 3, 1, 2))
                 part, parts, count = Part(light, []), [], 0
-        if block.pixels is None:
-            if count:
-                yield Batch(parts, buffer[:count].transpose(0, 3, 1, 2))
-                parts, count = [], 0
-            yield Batch([part], None)
     if count:
         yield Batch(parts, buffer[:count].transpose(0, 3, 1, 2))
 

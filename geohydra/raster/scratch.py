@@ -57,9 +57,9 @@ class Rows:
             return np.asarray(self._file.read(window=RasterWindow(0, top, self._cols, bottom - top)))
 
 
-def strip_rows(cols: int) -> int:
-    """Rows that are looked at together: as many as bounded memory allows."""
-    return max(256, _STRIP_PIXELS // cols // 16 * 16)
+def strip_rows(cols: int, *, least: int = 256) -> int:
+    """Rows that are looked at together: as many as bounded memory allows, and no fewer than `least`."""
+    return max(least, _STRIP_PIXELS // cols // 16 * 16)
 
 
 def strips(path: Path, rows: int) -> Iterator[tuple[int, int, NDArray[Any]]]:

@@ -71,7 +71,7 @@ def test_a_map_made_in_strips_and_pieces_is_that_of_the_whole(
 ) -> None:
     parts = random_parts(seed, shape)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(instances, "strip_rows", lambda _cols: 16)
+        patch.setattr(instances, "strip_rows", lambda _cols, **_least: 16)
         patch.setattr(instances, "_PIECE", 16)
         ids, table = written(tmp_path_factory.mktemp("map"), parts, heights, reach=reach)
 

@@ -52,7 +52,8 @@ def test_what_is_left_of_a_block_goes_with_the_first_of_the_next() -> None:
 
 def test_windows_with_other_planes_begin_a_batch_of_their_own() -> None:
     rows = pieces(3, 2, 1)
-    rows[1] = (rows[1][0], [(place, np.concatenate([pixels, pixels])) for place, pixels in rows[1][1]])
+    more = Block(1, range(0), 0, np.zeros((6, 4, 5), np.float32), np.ones((4, 5), bool))
+    rows[1] = (more, [(place, np.concatenate([pixels, pixels])) for place, pixels in rows[1][1]])
 
     seen = [
         ([(part.block.row, part.places) for part in batch.parts], batch.pixels.shape)

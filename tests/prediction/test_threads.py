@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 
 import pytest
 
@@ -69,25 +70,16 @@ def test_of_large_items_the_next_one_is_made_and_no_more() -> None:
     assert ended.is_set()
 
 
-def test_an_error_while_the_next_item_is_made_is_raised_in_its_place() -> None:
+@pytest.mark.parametrize("ahead", [partial(ahead, depth=2), one_ahead], ids=["some", "one"])
+def test_an_error_of_the_reader_is_raised_after_its_items(ahead: Callable[[Generator[int, None, None]], Iterable[int]]) -> None:
     def make() -> Generator[int, None, None]:
         yield 1
         raise OSError("gone")
 
     seen: list[int] = []
     with pytest.raises(OSError, match="gone"):
-        seen.extend(one_ahead(make()))
+        seen.extend(ahead(make()))
     assert seen == [1]
-
-
-def test_an_error_of_the_reader_is_raised_after_its_items() -> None:
-    def make() -> Generator[int, None, None]:
-        yield 1
-        raise OSError("gone")
-
-    seen: list[int] = []
-    with pytest.raises(OSError, match="gone"):
-        seen.extend(ahead(make(), depth=2))
     assert alive() == []
 
 
